@@ -1,0 +1,1 @@
+"""pyrt: a container engine that you can import."""

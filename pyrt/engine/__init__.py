@@ -1,0 +1,1 @@
+"""The facade: one file per use case; the only room that combines rooms."""
