@@ -1,1 +1,1 @@
-"""The OCI runtime spec: reading, checking, defaults, and how a run request becomes one."""
+"""OCI configurations: reading, checking, defaults. No file here touches more of the system than it is asked to read."""
