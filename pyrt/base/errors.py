@@ -146,7 +146,8 @@ class ContainerFailed(PyrtError):
         self.stdout = completed.stdout
         self.stderr = completed.stderr
         code = completed.returncode
-        how = f"died of signal {-code}" if code < 0 else f"returned {code}"
+        signal = getattr(completed, "signal", 0)
+        how = f"died of signal {signal}" if signal else f"returned {code}"
         if getattr(completed, "oom_killed", False):
             how += " (out of memory)"
         if getattr(completed, "timed_out", False):
@@ -161,7 +162,7 @@ class ContainerFailed(PyrtError):
     @property
     def exit_code(self) -> int:  # type: ignore[override]
         """The container's own exit code, 128+n for signal n."""
-        return 128 - self.returncode if self.returncode < 0 else self.returncode
+        return self.returncode
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.completed,)
