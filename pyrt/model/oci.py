@@ -1,10 +1,10 @@
 """The OCI runtime specification 1.2 as frozen structs (Linux part).
 
 Every struct mirrors one JSON object of the specification (https://github.com/opencontainers/runtime-spec, files
-config.md, config-linux.md, runtime.md, features.md): snake_case here, the specification's spelling in JSON. Unknown fields are passed
-over, as config.md "Extensibility" demands. Numbers carry the range of the Go type in the specification, so that a value
-that does not fit is refused while decoding, with its JSON path. Units are the specification's: bytes for memory, microseconds
-for CPU quota, period and burst, nanoseconds where a field says so.
+config.md, config-linux.md, runtime.md, features.md): snake_case here, the specification's spelling in JSON. Unknown
+fields are passed over, as config.md "Extensibility" demands. Numbers carry the range of the Go type in the
+specification, so that a value that does not fit is refused while decoding, with its JSON path. Units are the
+specification's: bytes for memory, microseconds for CPU quota, period and burst, nanoseconds where a field says so.
 
 Only shapes live here. `pyrt.runtime.spec.decode` reads them, `pyrt.runtime.spec.validate` checks what they mean.
 """
@@ -142,7 +142,9 @@ class Mount(Oci, frozen=True):
 
 
 class Hook(Oci, frozen=True):
-    """A program run at one point of the life cycle with the state on its stdin. `timeout` in seconds, None: no limit."""
+    """A program run at one point of the life cycle with the state on its stdin. `timeout` in seconds, None: no
+    limit.
+    """
 
     path: str
     args: tuple[str, ...] = ()
@@ -363,7 +365,7 @@ class LinuxSyscall(Oci, frozen=True):
 class LinuxSeccomp(Oci, frozen=True):
     """A seccomp policy: "SCMP_ACT_…", "SCMP_ARCH_…", "SECCOMP_FILTER_FLAG_…"."""
 
-    default_action: str
+    default_action: str = ""
     default_errno_ret: U32 | None = None
     architectures: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()

@@ -1,7 +1,8 @@
 """config.json, process.json and resources.json -> frozen structs, or one line that says what is wrong and where.
 
-Go programs write `null` for an empty list or object, and Go readers take it as "not there". So do we: a document with nulls in
-places where they do not fit is read a second time without them. Everything else that does not fit is refused.
+Go programs write `null` for an empty list or object, and Go readers take it as "not there". So do we: a document
+with nulls in places where they do not fit is read a second time without them. Everything else that does not fit is
+refused.
 """
 
 from __future__ import annotations
