@@ -183,7 +183,7 @@ struct pyrt_trace_entry {
     uint64_t begin_ns;           /* CLOCK_MONOTONIC; 0: not run */
     uint64_t end_ns;
     int32_t error;               /* errno of an optional op that failed */
-    uint32_t pid;                /* as the executor sees it: host side or child */
+    uint32_t pid;                /* 0: the executor, 1: the child */
 };
 
 /* executor -> caller, over the control socket (SOCK_SEQPACKET). Each message is one of these, then (in
@@ -217,6 +217,7 @@ struct pyrt_msg {
 #define PYRT_RUN_TRACE 1
 #define PYRT_RUN_DETACH 2            /* after STARTED (or CREATED + ACK) the executor leaves the container alone and ends */
 #define PYRT_RUN_SIGPROXY 4          /* forward signals that reach the executor; stop and continue with the job */
+#define PYRT_RUN_NOTIFY 8            /* send STARTED also when not detaching */
 /* cffi:end */
 
 #endif

@@ -7,6 +7,10 @@
 #ifndef PYRT_BASE_SYS_H
 #define PYRT_BASE_SYS_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+
 #include <asm/unistd.h>
 #include <errno.h>
 #include <fcntl.h>

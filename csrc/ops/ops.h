@@ -10,7 +10,7 @@
 struct pyrt_shared {
     struct pyrt_error error;
     int32_t init_pid;            /* host view; set by the second clone, else by the first */
-    uint32_t gate_reached;
+    uint32_t executing;          /* set just before execve: an end of the child's channel then means that it worked */
     uint32_t reserved[6];
     struct pyrt_trace_entry trace[];  /* op_count entries */
 };
@@ -32,6 +32,7 @@ struct pyrt_ctx {
     pid_t child;                 /* executor: the child, host view */
     uint32_t keep_fds;           /* FDS: fds 3 .. 3+keep_fds-1 survive exec */
     int exec_fd;                 /* FIND_EXEC: O_PATH fd, or -1 */
+    int is_child;                /* this process is the container's side of the turn */
     int is_init;                 /* this process came out of INIT's fork */
     uint8_t made[PYRT_PLAN_MAX_OPS / 8]; /* host ops that made something of their own: bit per op */
     char exec_path[4096];        /* FIND_EXEC: "" until found */

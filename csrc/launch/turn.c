@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The turn: clone, and the two sides taking ops one after the other. */
+#include "launch.h"
+
+#include <linux/socket.h>
+#include <linux/un.h>
+
+#define MSG_NOSIGNAL_ 0x4000
+
+int sync_send(int fd, uint32_t type, uint32_t op)
+{
+    struct sync_msg msg = {type, op};
+    long rc = SYS(sendto, fd, &msg, sizeof msg, MSG_NOSIGNAL_, NULL, 0);
+    return rc < 0 ? (int)rc : 0;
+}
+
+int sync_receive(int fd, struct sync_msg *msg)
+{
+    long rc;
+    do
+        rc = SYS(recvfrom, fd, msg, sizeof *msg, 0, NULL, NULL);
+    while (rc == -EINTR);
+    if (rc == -ECONNRESET)
+        return 0;
+    if (rc < 0)
+        return (int)rc;
+    return rc == (long)sizeof *msg;
+}
+
+static long clone_process(struct pyrt_ctx *ctx, uint64_t flags, int cgroup_fd, int exit_signal, int *pidfd)
+{
+    struct clone_args args;
+    memset(&args, 0, sizeof args);
+    args.flags = flags | CLONE_PARENT_SETTID | (pidfd != NULL ? CLONE_PIDFD : 0) | (cgroup_fd >= 0 ? CLONE_INTO_CGROUP : 0);
+    args.parent_tid = (uint64_t)(uintptr_t)&ctx->shared->init_pid;
+    args.pidfd = (uint64_t)(uintptr_t)pidfd;
+    args.exit_signal = (uint64_t)exit_signal;
+    args.cgroup = cgroup_fd >= 0 ? (uint64_t)cgroup_fd : 0;
+    long pid = SYS(clone3, &args, sizeof args);
+    if (pid != -ENOSYS || cgroup_fd >= 0)
+        return pid;
+    /* before 5.3, or a seccomp filter that hides clone3 because it cannot look into its argument */
+    flags |= CLONE_PARENT_SETTID;
+#if defined(__x86_64__)
+    return SYS(clone, flags | (uint64_t)exit_signal, NULL, &ctx->shared->init_pid, NULL, 0);
+#else
+    return SYS(clone, flags | (uint64_t)exit_signal, NULL, &ctx->shared->init_pid, 0, NULL);
+#endif
+}
+
+/* In the new process; does not return. */
+static void begin_child(struct pyrt_ctx *ctx, int executor_end)
+{
+    ctx->is_child = 1;
+    if (executor_end >= 0)
+        SYS(close, executor_end);
+    if (ctx->control_fd >= 0) {
+        SYS(close, ctx->control_fd);
+        ctx->control_fd = -1;
+    }
+    uint32_t next = plan_next(ctx, ctx->op + 1);
+    turn_child(ctx, next);
+}
+
+static int clone_first(struct pyrt_ctx *ctx, const struct pyrt_op *op, int cgroup_fd)
+{
+    int pair[2];
+    int rc = (int)SYS(socketpair, 1 /* AF_UNIX */, 5 | 02000000 /* SOCK_SEQPACKET | SOCK_CLOEXEC */, 0, pair);
+    if (rc < 0)
+        return op_fail(ctx, rc, "socketpair", NULL);
+    long pid = clone_process(ctx, op->n[0], cgroup_fd, SIGCHLD, NULL);
+    if (pid < 0) {
+        SYS(close, pair[0]);
+        SYS(close, pair[1]);
+        return op_fail(ctx, pid, "clone3", NULL);
+    }
+    if (pid == 0) {
+        ctx->sync_fd = pair[1];
+        begin_child(ctx, pair[0]);
+    }
+    SYS(close, pair[1]);
+    ctx->sync_fd = pair[0];
+    ctx->child = (pid_t)pid;
+    return 0;
+}
+
+int op_clone(struct pyrt_ctx *ctx, const struct pyrt_op *op)
+{
+    int cgroup_fd = -1;
+    if (op->n[1] != PYRT_NO_SLOT) {
+        cgroup_fd = op_slot_get(ctx, op->n[1]);
+        if (cgroup_fd < 0)
+            return op_fail(ctx, cgroup_fd, "cgroup slot", NULL);
+    }
+    if (op->side == PYRT_HOST)
+        return clone_first(ctx, op, cgroup_fd);
+    /* The new process becomes the executor's own child, and takes the channel over. */
+    long pid = clone_process(ctx, op->n[0] | CLONE_PARENT, cgroup_fd, 0, NULL);
+    if (pid < 0)
+        return op_fail(ctx, pid, "clone3", NULL);
+    if (pid == 0)
+        return 0;
+    SYS(exit_group, 0);
+    __builtin_unreachable();
+}
+
+int op_gate(struct pyrt_ctx *ctx, const struct pyrt_op *op)
+{
+    int listener = op_slot_get(ctx, op->n[0]);
+    if (listener < 0)
+        return op_fail(ctx, listener, "gate slot", NULL);
+    int rc = sync_send(ctx->sync_fd, SYNC_GATE, ctx->op);
+    if (rc < 0)
+        return op_fail(ctx, rc, "sendto the executor", NULL);
+    SYS(close, ctx->sync_fd); /* the executor may end; nobody is there to take a turn any more */
+    ctx->sync_fd = -1;
+    for (;;) {
+        long conn = SYS(accept4, listener, NULL, NULL, 02000000 /* SOCK_CLOEXEC */);
+        if (conn < 0) {
+            if (conn == -EINTR || conn == -ECONNABORTED)
+                continue;
+            return op_fail(ctx, conn, "accept", NULL);
+        }
+        char go = 0;
+        long got;
+        do
+            got = SYS(read, conn, &go, 1);
+        while (got == -EINTR);
+        if (got == 1) {
+            ctx->sync_fd = (int)conn; /* an error after the gate is told to who opened it */
+            return 0;
+        }
+        SYS(close, conn);
+    }
+}
+
+/* After the gate the one at the other end of the channel is `start`, which expects a struct pyrt_error or the end of file. */
+static int after_gate(const struct pyrt_ctx *ctx)
+{
+    for (uint32_t i = 0; i < ctx->op; i++)
+        if (ctx->ops[i].code == PYRT_OP_GATE)
+            return 1;
+    return 0;
+}
+
+void turn_child(struct pyrt_ctx *ctx, uint32_t from)
+{
+    uint32_t count = ctx->plan->op_count;
+    int rc = 0;
+    for (uint32_t i = from; i < count; i = plan_next(ctx, i + 1)) {
+        const struct pyrt_op *op = &ctx->ops[i];
+        if (op->side == PYRT_HOST) {
+            uint32_t mine = i;
+            while (mine < count && (ctx->ops[mine].side == PYRT_HOST))
+                mine = plan_next(ctx, mine + 1);
+            struct sync_msg msg;
+            /* straight after the clone the executor knows whose turn it is */
+            if (i != from)
+                rc = sync_send(ctx->sync_fd, SYNC_TURN, i);
+            if (rc < 0 || sync_receive(ctx->sync_fd, &msg) != 1 || msg.type != SYNC_GO)
+                SYS(exit_group, 125); /* the executor is gone, or has failed and said so itself */
+            i = mine;
+            if (i >= count)
+                break;
+            op = &ctx->ops[i];
+        }
+        ctx->op = i;
+        if (op->code == PYRT_OP_EXEC)
+            __atomic_store_n(&ctx->shared->executing, 1, __ATOMIC_RELEASE);
+        rc = plan_run_op(ctx, op);
+        if (rc < 0)
+            break;
+    }
+    int code = 125;
+    if (rc == -ENOENT && ctx->ops[ctx->op].code == PYRT_OP_EXEC)
+        code = 127;
+    else if ((rc == -EACCES || rc == -ENOEXEC) && ctx->ops[ctx->op].code == PYRT_OP_EXEC)
+        code = 126;
+    if (after_gate(ctx) && ctx->sync_fd >= 0)
+        SYS(sendto, ctx->sync_fd, &ctx->shared->error, sizeof ctx->shared->error, MSG_NOSIGNAL_, NULL, 0);
+    SYS(exit_group, code);
+    __builtin_unreachable();
+}
+
+static int run_host_ops(struct pyrt_ctx *ctx, uint32_t *at)
+{
+    uint32_t i = *at;
+    while (i < ctx->plan->op_count && ctx->ops[i].side == PYRT_HOST) {
+        ctx->op = i;
+        ctx->op_limit = i + 1;
+        int rc = plan_run_op(ctx, &ctx->ops[i]);
+        if (rc < 0)
+            return rc;
+        i = plan_next(ctx, i + 1);
+    }
+    *at = i;
+    return 0;
+}
+
+/* The child has gone silent: either it runs the container's program now, or it is dead. */
+static int child_closed(struct pyrt_ctx *ctx)
+{
+    int error = __atomic_load_n(&ctx->shared->error.error, __ATOMIC_ACQUIRE);
+    if (error != 0)
+        return -error;
+    if (__atomic_load_n(&ctx->shared->executing, __ATOMIC_ACQUIRE))
+        return 0;
+    return op_fail(ctx, -ECHILD, "the container's first process was killed before it could start", NULL);
+}
+
+int turn_host(struct pyrt_ctx *ctx)
+{
+    uint32_t at = plan_next(ctx, 0);
+    int rc = run_host_ops(ctx, &at); /* through CLONE and the host ops straight after it */
+    if (rc < 0)
+        return rc;
+    if (ctx->child <= 0)
+        return op_fail(ctx, -EINVAL, "a plan without clone", NULL);
+    /* did host ops stand straight behind the clone? then the child waits for us */
+    uint32_t clone = 0;
+    while (ctx->ops[clone].code != PYRT_OP_CLONE)
+        clone++;
+    if (plan_next(ctx, clone + 1) != at) {
+        rc = sync_send(ctx->sync_fd, SYNC_GO, at);
+        if (rc < 0 && rc != -EPIPE)
+            return op_fail(ctx, rc, "sendto the child", NULL);
+    }
+    for (;;) {
+        struct sync_msg msg;
+        rc = sync_receive(ctx->sync_fd, &msg);
+        if (rc < 0)
+            return op_fail(ctx, rc, "recvfrom the child", NULL);
+        if (ctx->shared->init_pid > 0)
+            ctx->child = ctx->shared->init_pid;
+        if (rc == 0)
+            return child_closed(ctx);
+        if (msg.type == SYNC_GATE)
+            return 1;
+        if (msg.type != SYNC_TURN || msg.op >= ctx->plan->op_count)
+            return op_fail(ctx, -EPROTO, "the child's message", NULL);
+        at = msg.op;
+        rc = run_host_ops(ctx, &at);
+        if (rc < 0)
+            return rc;
+        rc = sync_send(ctx->sync_fd, SYNC_GO, at);
+        if (rc < 0 && rc != -EPIPE)
+            return op_fail(ctx, rc, "sendto the child", NULL);
+    }
+}
