@@ -253,13 +253,14 @@ from setuptools.command.build_ext import build_ext as _build_ext  # noqa: E402  
 class BuildExt(_build_ext):
     """setuptools' command: the same build, into the wheel's folder or, for an editable install, in place."""
 
-    def build_extension(self, ext: object) -> None:
-        build(Path(self.get_ext_fullpath("pyrt.native._pyrt")).resolve().parent)
+    def run(self) -> None:
+        build(self.folder())
+
+    def folder(self) -> Path:
+        return PACKAGE if self.inplace or self.editable_mode else Path(self.build_lib, "pyrt", "native").resolve()
 
     def get_outputs(self) -> list[str]:
-        folder = Path(self.get_ext_fullpath("pyrt.native._pyrt")).parent
-        return [str(folder / EXTENSION), str(folder / EXECUTOR)]
+        return [str(self.folder() / name) for name in (EXTENSION, EXECUTOR)]
 
     def get_output_mapping(self) -> dict[str, str]:
-        folder = Path(self.build_lib, "pyrt", "native")
-        return {str(folder / name): str(PACKAGE / name) for name in (EXTENSION, EXECUTOR)} if self.inplace else {}
+        return {}
