@@ -65,7 +65,8 @@ def _make_private(path: str) -> tuple[int, int]:
         if stat.S_IMODE(seen.st_mode) & 0o077:
             os.chmod(path, 0o700)
     except OSError as e:
-        raise PyrtError(f"cannot make {path}: {errno_words(e.errno or 0)}: set PYRT_RUN_DIR to a folder of your own") from e
+        words = errno_words(e.errno or 0)
+        raise PyrtError(f"cannot make {path}: {words}: set PYRT_RUN_DIR to a folder of your own") from e
     return seen.st_dev, seen.st_ino
 
 

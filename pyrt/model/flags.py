@@ -6,7 +6,6 @@ file system, except `read_env_file`.
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterable, Mapping
 
@@ -117,6 +116,8 @@ _BARE_KEYS = ("readonly", "bind-nonrecursive", "bind-create-src")
 
 
 def _mount_fields(text: str) -> dict[str, str]:
+    import csv
+
     try:
         rows = list(csv.reader([text], strict=True))
     except csv.Error as e:
@@ -235,7 +236,7 @@ def env_item(text: str, environ: Mapping[str, str]) -> str | None:
 
 
 def read_env_file(path: str, environ: Mapping[str, str]) -> Iterable[str]:
-    """The `KEY=VALUE` lines of an env file: # starts a comment, a key alone takes the caller's value, nothing is unquoted."""
+    """The `KEY=VALUE` lines of an env file: # starts a comment, a key alone takes the caller's value, quotes stay."""
     try:
         with open(path, encoding="utf-8-sig", errors="strict") as file:
             lines = file.read().splitlines()

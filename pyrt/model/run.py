@@ -64,8 +64,8 @@ class RunRequest:
 
     ``image`` is an image's name, or "" with ``rootfs`` the path of a directory that is used as one. ``args`` is the
     command. ``env`` are ``KEY=VALUE`` strings, later ones win. ``memory``, ``memory_swap``, ``memory_reservation``
-    and ``shm_size`` are bytes (``memory_swap`` -1: no limit); ``nano_cpus`` billionths of a CPU; None or 0 leave a limit
-    out. ``entrypoint`` None is the image's own, () is none. ``sysctls`` and ``labels`` are pairs.
+    and ``shm_size`` are bytes (``memory_swap`` -1: no limit); ``nano_cpus`` billionths of a CPU; None or 0 leave a
+    limit out. ``entrypoint`` None is the image's own, () is none. ``sysctls`` and ``labels`` are pairs.
     """
 
     image: str

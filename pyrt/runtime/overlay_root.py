@@ -9,9 +9,13 @@ __all__ = ["ExtraLayer", "OverlayRoot", "RootFile"]
 
 @dataclass(frozen=True, slots=True)
 class ExtraLayer:
-    """A host file system mounted below the root. ``kind`` is "overlay" (its own layer, writes vanish) or "bind"
-    (read-only on the host too, or a single file: bound read-only, without what is mounted below it)."""
+    """A host file system mounted below the root: ``source`` on the host, ``path`` in the container.
 
+    ``kind`` is "overlay" (its own layer, writes vanish) or "bind" (read-only on the host too, or a single file: bound
+    read-only, without what is mounted below it).
+    """
+
+    source: str
     path: str
     kind: str = "overlay"
 
@@ -20,8 +24,8 @@ class ExtraLayer:
 class RootFile:
     """A file put into the upper layer before it is mounted, which takes no mount and no copy-up.
 
-    ``path`` is absolute in the container; its folder is made with ``dir_mode``/``dir_uid``/``dir_gid`` (those of the same
-    folder in the lower layer, since the upper one wins).
+    ``path`` is absolute in the container; its folder is made with ``dir_mode``/``dir_uid``/``dir_gid`` (those of the
+    same folder in the lower layer, since the upper one wins).
     """
 
     path: str
@@ -34,8 +38,7 @@ class RootFile:
 
 @dataclass(frozen=True, slots=True)
 class OverlayRoot:
-    """Lower directories (top first, host paths), file systems below, files of the upper layer, and paths that are hidden
-    by a whiteout (absolute in the container; their parents exist in the lower layer)."""
+    """Lower directories (top first, host paths), file systems below, files of the upper layer."""
 
     lower: tuple[str, ...]
     extra: tuple[ExtraLayer, ...] = ()
