@@ -37,10 +37,19 @@ EXECUTOR = "pyrt-exec"
 BEGIN, END = "/* cffi:begin */", "/* cffi:end */"
 
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wstrict-prototypes", "-Wvla", "-Wformat=2")
-COMMON = ("-std=gnu11", "-O2", "-g1", "-fvisibility=hidden", "-fstack-protector-strong", "-fno-strict-aliasing")
+COMMON = ("-std=gnu11", "-O2", "-g1", "-fvisibility=hidden", "-fstack-protector-strong", "-fno-strict-aliasing", "-D_GNU_SOURCE")
 # Sections that nothing refers to are dropped, and no relocation is left to do at start: both keep exec of the executor cheap.
-EXECUTOR_CFLAGS = ("-fno-pie", "-ffunction-sections", "-fdata-sections", "-fno-asynchronous-unwind-tables")
-EXECUTOR_LDFLAGS = ("-static", "-no-pie", "-s", "-Wl,--gc-sections", "-Wl,-z,relro,-z,now,-z,noexecstack", "-Wl,--build-id=none")
+# It has no libc (csrc/base/start_main.c is its start), hence no stack protector or fortified copies, which need libc's help.
+EXECUTOR_CFLAGS = (
+    "-ffreestanding",
+    "-fno-stack-protector",
+    "-U_FORTIFY_SOURCE",
+    "-fno-pie",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-fno-asynchronous-unwind-tables",
+)
+EXECUTOR_LDFLAGS = ("-static", "-nostdlib", "-no-pie", "-s", "-Wl,--gc-sections", "-Wl,-z,relro,-z,now,-z,noexecstack", "-Wl,--build-id=none")
 EXTENSION_CFLAGS = ("-fPIC",)
 EXTENSION_LDFLAGS = ("-shared", "-Wl,-z,relro,-z,now,-z,noexecstack", "-Wl,--as-needed")
 
@@ -161,7 +170,7 @@ class Target:
         # What cffi writes is not ours to keep free of warnings.
         warnings = WARNINGS if source.is_relative_to(CSRC) else ("-w",)
         fresh = target.with_name(target.name + ".new")
-        tools.run([*COMMON, *warnings, *self.cflags, *tools.cflags, f"-I{CSRC}", "-c", str(source), "-o", str(fresh)])
+        tools.run([*COMMON, *warnings, *tools.cflags, *self.cflags, f"-I{CSRC}", "-c", str(source), "-o", str(fresh)])
         fresh.replace(target)
 
 
