@@ -8,6 +8,8 @@
 /* openat2(2) with RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS below `root`; where openat2 is missing (ENOSYS) a walk component by component with the same
  * result. O_CLOEXEC is added. fd or -errno. EAGAIN (a rename raced) is retried. */
 int path_open_in(int root, const char *path, uint64_t flags, uint64_t mode);
+/* The same, where a symbolic link in any component, the last included, is ELOOP. Nothing is made. */
+int path_open_nolink_in(int root, const char *path, uint64_t flags);
 /* mkdir -p inside the root: fd (O_PATH|O_DIRECTORY) of the last one, or -errno. Every component made gets `mode` and, when not -1, uid and gid. *made says whether the last one is new. */
 int path_mkdirs_in(int root, const char *path, unsigned mode, uid_t uid, gid_t gid, int *made);
 /* O_PATH fd of the parent directory of `path` inside the root (made with 0755 when `make`), and the last component in name (NAME_MAX + 1 bytes). fd or -errno. */
