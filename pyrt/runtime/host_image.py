@@ -42,11 +42,11 @@ _ENGINES = (
 )
 
 # File systems that show the kernel's own state: never part of an image.
-_KERNEL_TYPES = frozenset(
-    ("proc", "sysfs", "devtmpfs", "devpts", "cgroup", "cgroup2", "mqueue", "debugfs", "tracefs", "securityfs")
-    + ("pstore", "bpf", "configfs", "fusectl", "hugetlbfs", "binfmt_misc", "efivarfs", "autofs", "rpc_pipefs")
-    + ("nsfs", "selinuxfs", "nfsd", "resctrl")
-)
+_KERNEL_TYPES_TEXT = """
+    proc sysfs devtmpfs devpts cgroup cgroup2 mqueue debugfs tracefs securityfs pstore bpf configfs fusectl hugetlbfs
+    binfmt_misc efivarfs autofs rpc_pipefs nsfs selinuxfs nfsd resctrl
+"""
+_KERNEL_TYPES = frozenset(_KERNEL_TYPES_TEXT.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +171,7 @@ os.register_at_fork(after_in_child=_forget_after_fork)
 
 def hidden_paths() -> tuple[str, ...]:
     """pyrt's own folders that a container on `host` would otherwise see; those in fresh places need no hiding."""
-    return tuple(
-        path for path in state_dirs() if not any(_below(path, folder) for folder in FRESH) and os.path.lexists(path)
-    )
+    return tuple(path for path in state_dirs() if not any(_below(path, folder) for folder in FRESH) and os.path.lexists(path))
 
 
 def root_directory(path: str) -> str:
