@@ -49,9 +49,10 @@ EXECUTOR_CFLAGS = (
     "-fdata-sections",
     "-fno-asynchronous-unwind-tables",
 )
-EXECUTOR_LDFLAGS = ("-static", "-nostdlib", "-no-pie", "-s", "-Wl,--gc-sections", "-Wl,-z,relro,-z,now,-z,noexecstack", "-Wl,--build-id=none")
-EXTENSION_CFLAGS = ("-fPIC",)
-EXTENSION_LDFLAGS = ("-shared", "-Wl,-z,relro,-z,now,-z,noexecstack", "-Wl,--as-needed")
+HARDENED = "-Wl,-z,relro,-z,now,-z,noexecstack"
+EXECUTOR_LDFLAGS = ("-static", "-nostdlib", "-no-pie", "-s", "-Wl,--gc-sections", HARDENED, "-Wl,--build-id=none")
+EXTENSION_CFLAGS = ("-fPIC", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2")
+EXTENSION_LDFLAGS = ("-shared", HARDENED, "-Wl,--as-needed")
 
 
 class BuildError(Exception):
@@ -74,8 +75,7 @@ class Tools:
         if not cc:
             raise BuildError("no C compiler: install gcc or clang, or set CC")
         cflags = shlex.split(env.get("CPPFLAGS", "")) + shlex.split(env.get("CFLAGS", ""))
-        fortify = () if "-O0" in cflags or any("sanitize" in f for f in cflags) else ("-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2")
-        return cls(tuple(shlex.split(cc)), (*fortify, *cflags), tuple(shlex.split(env.get("LDFLAGS", ""))), verbose)
+        return cls(tuple(shlex.split(cc)), tuple(cflags), tuple(shlex.split(env.get("LDFLAGS", ""))), verbose)
 
     def run(self, args: Sequence[str]) -> None:
         command = [*self.cc, *args]
@@ -228,7 +228,8 @@ def build(destination: Path = PACKAGE, *, verbose: bool = False) -> bool:
         executor = sources(executor=True)
         if any(p.name.endswith("_main.c") for p in executor):
             targets.append(Target(destination / EXECUTOR, tuple(executor), ("-DPYRT_EXECUTOR=1", *EXECUTOR_CFLAGS), EXECUTOR_LDFLAGS))
-        return any([target.build(tools, common) for target in targets])
+        done = [target.build(tools, common) for target in targets]
+        return any(done)
 
 
 def clean() -> None:

@@ -1,4 +1,4 @@
-"""Prints what each lane of `.ci/test` came to, then one closing line in pytest's words; status 1 if anything was red."""
+"""Prints what each lane of `.ci/test` came to, then a closing line in pytest's words; status 1 if anything was red."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def main(reports: Path) -> int:
             red.append(name)
         total.update(count)
         said = "nothing to run" if status == NO_TESTS else WORDS.get(status, "")
-        print(f"{name:<16}{count['passed']:>6} passed{count['failed']:>5} failed{count['skipped']:>5} skipped{seconds:>6} s  {said}".rstrip())
+        counts = "".join(f"{count[word]:>6} {word}" for word in ("passed", "failed", "skipped"))
+        print(f"{name:<16}{counts}{seconds:>6} s  {said}".rstrip())
     if red:
         print(f"red: {', '.join(red)}")
     print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped", flush=True)
