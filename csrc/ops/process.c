@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The process's own attributes: limits, scheduling, memory policy, keyring, working directory, fds. */
+#include "../base/fallback.h"
 #include "../base/sys.h"
 #include "ops.h"
 #include "self.h"
@@ -223,8 +224,8 @@ int op_fds(struct pyrt_ctx *ctx, const struct pyrt_op *op)
         }
     }
     ctx->keep_fds = (uint32_t)count;
-    long rc = SYS(close_range, end, UINT32_MAX, CLOSE_RANGE_CLOEXEC);
-    if (rc == -ENOSYS || rc == -EINVAL)
+    long rc = (pyrt_force_old & OLD_CLOSE_RANGE) != 0 ? -ENOSYS : SYS(close_range, end, UINT32_MAX, CLOSE_RANGE_CLOEXEC);
+    if (old_kernel(rc) || rc == -EINVAL)
         rc = cloexec_from(ctx, (unsigned)end);
     return rc < 0 ? op_fail(ctx, rc, "close the runtime's fds at exec", NULL) : 0;
 }
