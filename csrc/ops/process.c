@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The process's own attributes: limits, scheduling, memory policy, keyring, working directory, fds. */
-#include "../base/fallback.h"
 #include "../base/sys.h"
+#include "../base/fallback.h"
 #include "ops.h"
 #include "self.h"
 
@@ -83,7 +83,7 @@ int op_mempolicy(struct pyrt_ctx *ctx, const struct pyrt_op *op)
     uint64_t mask[17] = {0}; /* one word more than the bits: the kernel reads whole words */
     uint64_t bits = op->n[1];
 
-    if (bits > 1024)
+    if (bits > 1024 || op->s[0] + (bits + 7) / 8 > ctx->plan->blob_size)
         return op_fail_number(ctx, -EINVAL, "NUMA node mask's number of bits", bits, __LINE__);
     memcpy(mask, op_data(ctx, op, 0), (bits + 7) / 8);
     /* The kernel takes one bit fewer than it is told. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Programs run to their end by the executor or its child, and fds sent over sockets. */
+#include "../base/sys.h"
 #include "../base/fallback.h"
 #include "spawn.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The container's terminal: a pty of its own devpts, whose master goes to whoever asked for it. */
-#include "../base/fallback.h"
 #include "../base/path.h"
 #include "../base/sys.h"
+#include "../base/fallback.h"
 #include "ops.h"
 #include "self.h"
 
