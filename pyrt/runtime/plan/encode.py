@@ -12,7 +12,6 @@ __all__ = ["decode", "encode"]
 
 _OP = struct.Struct("=HBB5I5Q")
 _HEADER = struct.Struct("=IHHIIIIII")
-_NO_STRINGS = (0, 0, 0, 0, 0)
 _PADS = tuple((0,) * (5 - used) for used in range(6))
 
 
@@ -24,38 +23,37 @@ def encode(plan: Plan) -> bytes:
     """
     blob = bytearray(1)
     places: dict[Text, int] = {"": 0, b"": 0}
-    packed: list[bytes] = []
-    pack, pads = _OP.pack, _PADS
+    flat: list[int] = []  # all fields of all ops: one pack call is much faster than one per op
+    pads = _PADS
     for op in plan.ops:
-        strings = op.s
-        numbers = op.n
-        if strings:
-            offsets = []
-            for text in strings:
-                place = places.get(text)
-                if place is None:
-                    place = places[text] = len(blob)
-                    if isinstance(text, str):
-                        raw = text.encode("utf-8", "surrogateescape")
-                        if 0 in raw:
-                            raise InvalidRequest(f"{text!r}: a NUL byte cannot be passed to the kernel")
-                        blob += raw
-                    else:
-                        blob += text
-                    blob += b"\0"
-                offsets.append(place)
-            offsets += pads[len(strings)]
-            packed.append(pack(op.code, op.side, op.flags, *offsets, *numbers, *pads[len(numbers)]))
-        else:
-            packed.append(pack(op.code, op.side, op.flags, *_NO_STRINGS, *numbers, *pads[len(numbers)]))
-    count = len(packed)
+        strings, numbers = op.s, op.n
+        flat += (op.code, op.side, op.flags)
+        for text in strings:
+            place = places.get(text)
+            if place is None:
+                place = places[text] = len(blob)
+                blob += _bytes(text)
+            flat.append(place)
+        flat += pads[len(strings)]
+        flat += numbers
+        flat += pads[len(numbers)]
+    count = len(plan.ops)
     blob_at = n.HEADER_SIZE + count * n.OP_SIZE
     total = blob_at + len(blob)
     if total > n.PLAN_MAX_SIZE or count > n.PLAN_MAX_OPS:
         raise InvalidRequest(f"the plan is too large: {count} ops and {total} bytes; at most {n.PLAN_MAX_OPS} and {n.PLAN_MAX_SIZE}")
     header = _HEADER.pack(n.PLAN_MAGIC, n.PLAN_VERSION, n.HEADER_SIZE, total, count, n.HEADER_SIZE, blob_at, len(blob), 0)
-    packed.append(bytes(blob))
-    return b"".join([header, *packed])
+    return b"".join((header, struct.pack("=" + "HBB5I5Q" * count, *flat), blob))
+
+
+def _bytes(text: Text) -> bytes:
+    """The text as it stands in the blob."""
+    if not isinstance(text, str):
+        return text + b"\0"
+    raw = text.encode("utf-8", "surrogateescape") + b"\0"
+    if raw.find(0) != len(raw) - 1:
+        raise InvalidRequest(f"{text!r}: a NUL byte cannot be passed to the kernel")
+    return raw
 
 
 def decode(data: bytes) -> tuple[Op, ...]:
