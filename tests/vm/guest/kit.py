@@ -90,7 +90,7 @@ def bundle(
             "cwd": "/",
             "env": ["PATH=/bin"],
             "user": {"uid": 0, "gid": 0},
-            "capabilities": dict.fromkeys(sets, list(capabilities)),
+            "capabilities": {key: list(capabilities) for key in sets},
             **(process or {}),
         },
         "mounts": [

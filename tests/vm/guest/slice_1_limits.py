@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import pyrt
 from kit import CGROUPS, PAYLOAD
+
+import pyrt
 
 
 def check_memory_limit_kills() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-import pyrt
 from kit import PAYLOAD, Skip, bundle, pyrt_oci
+
+import pyrt
 
 NAME = "pyrt-vm"
 PROFILE = f"""
