@@ -204,7 +204,7 @@ static int walk_run(struct walk *walk, const struct walk_how *how)
         if (type < 0)
             return type;
         if (type == S_IFLNK && !(last && !slash && (how->flags & O_NOFOLLOW) && (how->flags & O_PATH))) {
-            if (how->no_links || links++ >= WALK_LINKS || (last && (how->flags & O_NOFOLLOW)))
+            if (how->no_links || links++ >= WALK_LINKS || (last && !slash && (how->flags & O_NOFOLLOW)))
                 return -ELOOP;
             if (last && (how->flags & O_CREAT) && (how->flags & O_EXCL))
                 return -EEXIST;
