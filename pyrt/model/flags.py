@@ -21,6 +21,7 @@ __all__ = [
     "parse_tmpfs",
     "parse_volume",
     "read_env_file",
+    "security_option",
     "ulimit",
 ]
 
@@ -58,9 +59,7 @@ def parse_volume(text: str, cwd: str = "") -> Mount:
     """`-v HOST:CONTAINER[:ro,rw,z,Z,rprivate,nosuid,…]`; a missing host directory will be made."""
     parts = text.split(":")
     if len(parts) == 1 and parts[0]:
-        raise InvalidRequest(
-            f"invalid volume '{text}': a volume without a host path is kept nowhere here: use --tmpfs {text} instead"
-        )
+        raise InvalidRequest(f"invalid volume '{text}': a volume without a host path is kept nowhere here: use --tmpfs {text} instead")
     if len(parts) not in (2, 3) or not parts[0] or not parts[1]:
         raise InvalidRequest(f"invalid volume specification: '{text}'")
     source, target = _host_path(parts[0], text, cwd), _target(parts[1], text)
@@ -258,3 +257,20 @@ def read_env_file(path: str, environ: Mapping[str, str]) -> Iterable[str]:
         if item is not None:
             found.append(item)
     return found
+
+
+def security_option(text: str) -> str:
+    """`--security-opt`; for ``seccomp=FILE`` the file's content takes the place of its name, as docker's client does."""
+    key, equals, value = text.partition("=")
+    if key != "seccomp" or not equals or value in ("unconfined", "builtin") or value.lstrip().startswith("{"):
+        return text
+    try:
+        with open(value, encoding="utf-8") as file:
+            profile = file.read()
+    except OSError as e:
+        raise InvalidRequest(f"opening seccomp profile ({value}) failed: {errno_words(e.errno or 0)}") from None
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"seccomp profile ({value}) is not UTF-8") from None
+    if not profile.lstrip().startswith("{"):
+        raise InvalidRequest(f"compacting json for seccomp profile ({value}) failed: it is not a JSON object")
+    return f"seccomp={profile}"

@@ -1,0 +1,155 @@
+"""From a request to a plan that can be launched, with a cache: an equal request on an unchanged machine compiles nothing.
+
+A plan is compiled once for a made-up container id and patched for each run: the id has a fixed width and occurs
+nowhere else, so replacing its bytes is all there is to do.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from pyrt.base import paths
+from pyrt.base.errors import errno_words
+from pyrt.base.ids import SHORT_ID_LENGTH, new_id
+from pyrt.engine.here import surroundings
+from pyrt.engine.images import ResolvedImage, resolve_image
+from pyrt.model import oci
+from pyrt.model.run import RunRequest
+from pyrt.runtime.host import HostFacts, host_facts
+from pyrt.runtime.overlay_root import OverlayRoot, RootFile
+from pyrt.runtime.plan.compile import CompileOptions, compile_create
+from pyrt.runtime.plan.encode import encode
+from pyrt.runtime.plan.ops import Plan
+from pyrt.runtime.spec.from_request import Built, build_spec
+
+__all__ = ["Prepared", "prepare"]
+
+CACHE_SIZE = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A compiled request. ``template`` is the encoded plan for the container id ``placeholder``."""
+
+    plan: Plan
+    template: bytes
+    placeholder: str
+    spec: oci.Spec
+    origins: dict[str, str]
+
+    def encoded(self, container_id: str) -> bytes:
+        """The plan's bytes for one container."""
+        old, new = self.placeholder.encode(), container_id.encode()
+        data = self.template.replace(old, new)
+        return data.replace(old[:SHORT_ID_LENGTH], new[:SHORT_ID_LENGTH])
+
+
+_cache: OrderedDict[tuple[object, ...], Prepared] = OrderedDict()
+_lock = threading.Lock()
+
+
+def prepare(req: RunRequest, *, tty_size: tuple[int, int] = (0, 0)) -> Prepared:
+    """The plan for ``req`` on the machine as it is now. ``tty_size``: (rows, columns) of the terminal that `-t` makes.
+
+    Raises InvalidRequest, NotFound, Unsupported with one line; changes nothing but bind sources that `-v` has to make.
+    """
+    image = resolve_image(req)
+    key = (req, image, tty_size, paths.run_dir(), os.geteuid(), *_network_stamps(req))
+    found = _cache.get(key)
+    # What a request finds on the file system by itself is looked at each time.
+    if found is not None and not req.mounts and not req.devices:
+        return found
+    made = _compile(req, image, tty_size)
+    with _lock:
+        _cache[key] = made
+        while len(_cache) > CACHE_SIZE:
+            _cache.popitem(last=False)
+    return made
+
+
+def forget() -> None:
+    """Empties the cache, as after a fork: plans name their owner's process."""
+    global _lock
+    _cache.clear()
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=forget)
+
+
+def _network_stamps(req: RunRequest) -> tuple[object, ...]:
+    if req.network != "host" and req.uts != "host":
+        return ()
+    return (os.uname().nodename, _stamp("/etc/resolv.conf"), _stamp("/etc/hosts"))
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return info.st_mtime_ns, info.st_ino
+
+
+def _compile(req: RunRequest, image: ResolvedImage, tty_size: tuple[int, int]) -> Prepared:
+    facts = host_facts()
+    here = surroundings(facts)
+    placeholder = new_id()
+    built = build_spec(req, container_id=placeholder, image_root=image.root, image=image.config, here=here, hidden=image.hidden)
+    overlay = OverlayRoot(
+        lower=(image.root,),
+        extra=image.layers,
+        files=_root_files(req, image, built),
+        userxattr=any(ns.type == "user" for ns in built.spec.linux.namespaces) if built.spec.linux else False,
+    )
+    options = _options(req, placeholder, overlay, facts, tty_size)
+    plan = compile_create(built.spec, facts, options)
+    return Prepared(plan, encode(plan), placeholder, built.spec, built.origins)
+
+
+def _options(req: RunRequest, placeholder: str, overlay: OverlayRoot, facts: HostFacts, tty_size: tuple[int, int]) -> CompileOptions:
+    raise AssertionError
+
+
+# -- /etc/hosts and its friends --------------------------------------------------------------------------------------
+
+_HOSTS = """127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::0\tip6-localnet
+ff00::0\tip6-mcastprefix
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+127.0.1.1\t{name}
+"""
+
+
+def _root_files(req: RunRequest, image: ResolvedImage, built: Built) -> tuple[RootFile, ...]:
+    """The three files that docker makes for each container. With the host's network they are the host's own."""
+    try:
+        folder = os.lstat(os.path.join(image.root, "etc"))
+    except OSError:
+        mode, uid, gid = 0o755, 0, 0
+    else:
+        if not stat.S_ISDIR(folder.st_mode):
+            return ()  # a link to elsewhere in the image: leave the image as it is
+        mode, uid, gid = stat.S_IMODE(folder.st_mode), folder.st_uid, folder.st_gid
+    contents = {"/etc/hostname": f"{built.hostname}\n".encode()}
+    if req.network == "host":
+        contents["/etc/hosts"] = _host_file("/etc/hosts")
+        contents["/etc/resolv.conf"] = _host_file("/etc/resolv.conf")
+    else:
+        contents["/etc/hosts"] = _HOSTS.format(name=built.hostname).encode()
+    taken = {mount.target for mount in req.mounts} | {tmpfs.target for tmpfs in req.tmpfs}
+    return tuple(RootFile(path, data, 0o644, mode, uid, gid) for path, data in contents.items() if not taken & {path, "/etc"})
+
+
+def _host_file(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(1 << 20)
+    except OSError as e:
+        return f"# {path} of the host: {errno_words(e.errno or 0)}\n".encode()
