@@ -7,7 +7,8 @@ bench/results.json and draws bench/startup.svg.
 The first container of each turn does not count: on cgroup v1 the first task to be moved after a quiet spell waits for the
 kernel's RCU (10 ms and more, whoever moves it). `--pause 0.1` counts just those: a lone start after a quiet tenth of a second.
 
-    python -m bench [--turns 25] [--pause SECONDS] [--only floor,library,crun] [--check] [--no-write]      (--only and --pause write nothing)
+    python -m bench [--turns 25] [--check] [--no-write]
+    python -m bench --only floor,library,crun | --pause SECONDS     (neither writes files)
     python -m bench --parts          what each part of the isolation costs: the floor with more and more of it
 
 --check ends with 1 when the project's promises do not hold: the library at most 1.5 x floor and 0.5 x crun, and at most 1.1 x

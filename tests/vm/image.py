@@ -120,28 +120,30 @@ def base() -> Base:
     """The kernel, the initramfs and the root image: from the cache, or built (about a minute). Raises Unavailable."""
     check_machine()
     with locked(cache_dir()):
-        if not archives():
+        known = archives()
+        if not known:
             run("apt-get", "update")
-        if not archives():
+            known = archives()
+        if not known:
             raise Unavailable("apt has no Debian archive; the guest's root and kernel come from one")
         kernel, version = kernel_package()
-        suite = min((suite for _, suite in archives()), key=len)
+        suite = min((suite for _, suite in known), key=len)
         shape = (LAYOUT, kernel, version, suite, MODULES, ROOT_PACKAGES, LEFT_OUT, (HERE / "initramfs.sh").read_text())
         folder = cache_dir() / hashlib.sha256(repr(shape).encode()).hexdigest()[:16]
         if not folder.exists():
-            build_base(folder, kernel, suite)
+            build_base(folder, kernel, suite, known)
             remove_old(folder)
     return Base(folder / "vmlinuz", folder / "initramfs", folder / "root.img")
 
 
-def build_base(folder: Path, kernel: str, suite: str) -> None:
+def build_base(folder: Path, kernel: str, suite: str, sources: Sequence[tuple[str, str]]) -> None:
     """Builds beside `folder`, and renames when all is there: a build cut short leaves no half of a base."""
     with tempfile.TemporaryDirectory(prefix="build-", dir=folder.parent) as scratch:
         new = Path(scratch) / "new"
         new.mkdir()
         modules = unpack_kernel(Path(scratch), kernel, new / "vmlinuz")
         build_initramfs(Path(scratch) / "initramfs", modules, new / "initramfs")
-        build_root(Path(scratch) / "root", suite, new / "root.img")
+        build_root(Path(scratch) / "root", suite, sources, new / "root.img")
         new.rename(folder)
 
 
@@ -179,9 +181,9 @@ def build_initramfs(tree: Path, modules: Path, image: Path) -> None:
         )
 
 
-def build_root(tree: Path, suite: str, image: Path) -> None:
+def build_root(tree: Path, suite: str, archives: Sequence[tuple[str, str]], image: Path) -> None:
     """A minimal Debian of this machine's own suite and archives, so that what is built here loads there."""
-    sources = [f"deb {site} {name} main" for site, name in archives()]
+    sources = [f"deb {site} {name} main" for site, name in archives]
     options = [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
     for line in run("apt-config", "dump").splitlines():
         if re.match(r"Acquire::https?::Proxy ", line):

@@ -1,8 +1,9 @@
 """The cgroup v2 and AppArmor lane: a stock Debian kernel under QEMU runs the slice in guest/, one test here for each check there.
 
-    python -m pytest tests/vm                        all of it: a minute to build the guest once, then two or three for each run
-    python -m pytest tests/vm -k check_pids          one check
-    PYRT_VM_CACHE=DIR                                where the guest is kept (default: $XDG_CACHE_HOME or /var/cache, pyrt-vm)
+    python -m pytest tests/vm                  all of it: the guest is built once, in a minute; then two or three for each run
+    python -m pytest tests/vm -k check_pids    one check
+
+PYRT_VM_CACHE names the folder where the guest is kept (else pyrt-vm in $XDG_CACHE_HOME or /var/cache).
 """
 
 from __future__ import annotations
