@@ -36,7 +36,7 @@ def main() -> None:
     for _ in sys.stdin:
         begin = time.perf_counter_ns()
         if chosen.rootfs:
-            done = pyrt.run("", ["/bin/true"], rootfs=chosen.rootfs)
+            done = pyrt.run(None, ["/bin/true"], rootfs=chosen.rootfs)
         else:
             done = pyrt.run("host", ["/bin/true"])
         took = time.perf_counter_ns() - begin

@@ -42,7 +42,7 @@ def command(*words: str | Path, stdin: str | None = None, timeout: float = 30) -
 
 def pyrt_cli(*words: str | Path, timeout: float = 30) -> Done:
     """`pyrt ...` as a user would call it."""
-    return command(sys.executable, "-c", "from pyrt.cli.main import main; main()", *words, timeout=timeout)
+    return command(sys.executable, "-m", "pyrt", *words, timeout=timeout)
 
 
 def pyrt_oci(*words: str | Path, timeout: float = 30) -> Done:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kit import CGROUPS, PAYLOAD
+from kit import CGROUPS, PAYLOAD, pyrt_cli
 
 import pyrt
 
@@ -20,6 +20,11 @@ def check_memory_within_limit_is_told() -> None:
     assert done.stdout == "ate\n"
     assert done.usage.memory_peak is not None
     assert 20 << 20 <= done.usage.memory_peak <= 64 << 20, done.usage
+
+
+def check_memory_limit_on_the_command_line() -> None:
+    done = pyrt_cli("run", "--rm", "-m", "64m", "host", PAYLOAD, "eat", "100")
+    assert (done.code, done.out) == (137, ""), done
 
 
 def check_pids_limit() -> None:
