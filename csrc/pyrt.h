@@ -216,7 +216,8 @@ struct pyrt_msg {
 /* executor run flags (argument of the executor program) */
 #define PYRT_RUN_TRACE 1
 #define PYRT_RUN_DETACH 2            /* after STARTED (or CREATED + ACK) the executor leaves the container alone and ends */
-#define PYRT_RUN_SIGPROXY 4          /* forward signals that reach the executor; stop and continue with the job */
+#define PYRT_RUN_SIGPROXY 4          /* forward what the terminal sends to the caller's process group (^C, ^\\, hang-up) to init's; stop and
+                                        continue with the job. Signals sent by kill(2) are the caller's to pass on, with PYRT_CMD_KILL */
 #define PYRT_RUN_NOTIFY 8            /* send STARTED also when not detaching */
 /* cffi:end */
 

@@ -73,6 +73,7 @@ static int plan_file(const uint8_t *plan, size_t size)
 struct start {
     int fds[PYRT_SLOTS + 5];     /* stdio, plan, control, slots: where each is now */
     uint32_t count;
+    int program;
     char *const *argv;
     volatile int failed;
 };
@@ -81,6 +82,10 @@ struct start {
 static int place_fds(struct start *start)
 {
     int floor = (int)start->count;
+    /* everything out of the way first, the program too: it may well be fd 3 */
+    start->program = (int)SYS(fcntl, start->program, F_DUPFD_CLOEXEC, floor);
+    if (start->program < 0)
+        return start->program;
     for (uint32_t i = 0; i < start->count; i++) {
         if (start->fds[i] < 0)
             continue;
@@ -111,7 +116,7 @@ __attribute__((noinline)) static pid_t start_executor(struct start *start)
         return pid;
     int rc = place_fds(start);
     if (rc == 0)
-        rc = (int)SYS(execveat, executor_fd, "", start->argv, no_env, AT_EMPTY_PATH);
+        rc = (int)SYS(execveat, start->program, "", start->argv, no_env, AT_EMPTY_PATH);
     start->failed = rc;
     SYS(exit_group, 127);
     __builtin_unreachable();
@@ -141,7 +146,7 @@ int pyrt_spawn(const uint8_t *plan, size_t plan_size, const int32_t *fds, uint32
     format_u32(nfds_text, nfds);
     char name[] = "pyrt-exec";
     char *const argv[] = {name, flags_text, nfds_text, NULL};
-    struct start start = {.fds = {stdio[0], stdio[1], stdio[2], plan_fd, theirs}, .count = 5 + nfds, .argv = argv};
+    struct start start = {.fds = {stdio[0], stdio[1], stdio[2], plan_fd, theirs}, .count = 5 + nfds, .program = executor_fd, .argv = argv};
     for (uint32_t i = 0; i < nfds; i++)
         start.fds[5 + i] = fds[i];
     /* a signal handler of the caller's must not run in the child, which shares its memory */

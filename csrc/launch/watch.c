@@ -7,7 +7,9 @@
 /* struct signalfd_siginfo; <linux/signalfd.h> would bring a second struct flock along */
 struct signal_info {
     uint32_t signo;
-    uint32_t rest[31];
+    int32_t error;
+    int32_t code;
+    uint32_t rest[29];
 };
 
 struct watch {
@@ -17,6 +19,7 @@ struct watch {
     int signal_fd;
     int ended_by;      /* the fatal signal that pid 1 ignored and we turned into an end */
     int has_init;      /* pyrt's own init forwards by itself */
+    int insisted;      /* how often the container was asked to end */
 };
 
 /* Whether the process ignores or handles the signal: bit in SigIgn or SigCgt of /proc/PID/status. 1 also when it cannot be told. */
@@ -54,18 +57,24 @@ static int ends_by_default(int sig)
 
 /*
  * A signal for the container. The kernel drops signals for a pid 1 that has no handler; a command that never meant to be an init would then be deaf to
- * ^C and SIGTERM. Where its disposition is the default, it ends as any other process would.
+ * ^C and SIGTERM. Where its disposition is the default, it ends as any other process would; and so it does at the third request, whatever it says.
+ * `group`: to init's process group, as a terminal does.
  */
-static void forward(struct watch *w, int sig)
+static void forward(struct watch *w, int sig, int group)
 {
     if (sig < 1 || sig > 64)
         return;
-    if (sig != SIGKILL && ends_by_default(sig) && !w->has_init && !is_heard(w->ctx, sig)) {
+    if (sig == SIGINT || sig == SIGTERM)
+        w->insisted++;
+    int deaf = ends_by_default(sig) && !w->has_init && !is_heard(w->ctx, sig);
+    if (sig != SIGKILL && (deaf || w->insisted >= 3)) {
         w->ended_by = sig;
         sig = SIGKILL;
     }
     if (sig == SIGKILL)
         cgroup_freeze_plan(w->ctx, 0);
+    else if (group && SYS(kill, -w->ctx->child, sig) == 0)
+        return;
     SYS(kill, w->ctx->child, sig);
 }
 
@@ -96,8 +105,8 @@ static void read_signals(struct watch *w)
         int sig = (int)info.signo;
         if (sig == SIGTSTP)
             stop_with_job(w);
-        else if (sig != SIGCHLD && sig != SIGCONT && sig != SIGPIPE && sig != SIGTTIN && sig != SIGTTOU)
-            forward(w, sig);
+        else if (info.code > 0 && sig != SIGCHLD && sig != SIGCONT && sig != SIGPIPE && sig != SIGTTIN && sig != SIGTTOU)
+            forward(w, sig, 1); /* from the terminal; what people send with kill(1) goes to the caller, who passes it on */
     }
 }
 
@@ -114,7 +123,7 @@ static int read_commands(struct watch *w)
         if (got <= 0)
             return 0;
         if (command[0] == PYRT_CMD_KILL && got == 2)
-            forward(w, command[1]);
+            forward(w, command[1], 0);
     }
 }
 

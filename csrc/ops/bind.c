@@ -8,39 +8,47 @@
 #define TREE_RECURSIVE 1u /* OPEN_TREE n0 */
 #define TREE_TOP_ONLY 2u  /* attributes and idmap on the top mount only, of a recursive clone */
 
-static int set_attrs(struct pyrt_ctx *ctx, int mount, const struct pyrt_op *op, const char *path)
+/* Attaches a detached tree with the op's flags; what the source has stays set. */
+static int attach(struct pyrt_ctx *ctx, const struct pyrt_op *op, const struct mnt_place *place, int tree)
 {
-    uint64_t attrs = mnt_attrs(op->n[0]), propagation = op->n[1];
     uint64_t clear = op->n[0] & (MS_RELATIME | MS_NOATIME | MS_STRICTATIME) ? MOUNT_ATTR__ATIME : 0;
-    int rc = attrs | clear ? mnt_setattr(mount, attrs, clear, 0, 0) : 0;
-    if (rc < 0)
-        return op_fail(ctx, rc, "flags of the bind on", path);
-    rc = propagation ? mnt_setattr(mount, 0, 0, propagation, (propagation & MS_REC) != 0) : 0;
-    return rc < 0 ? op_fail(ctx, rc, "propagation of", path) : 0;
+    int rc = mnt_attach_set(tree, place->fd, mnt_attrs(op->n[0]), clear);
+    return rc < 0 ? op_fail(ctx, rc, "attach the bind to", place->path) : 0;
 }
 
-/* A tree opened by OPEN_TREE is attached itself, so its slot serves one bind. Its flags come after that: mount_setattr(2) may be missing. */
+/* By mount(2): the bind first, its flags after it. */
+static int attach_old(struct pyrt_ctx *ctx, const struct pyrt_op *op, const struct mnt_place *place, int source, int *tree)
+{
+    uint64_t attrs = mnt_attrs(op->n[0]);
+    uint64_t clear = op->n[0] & (MS_RELATIME | MS_NOATIME | MS_STRICTATIME) ? MOUNT_ATTR__ATIME : 0;
+    *tree = mnt_bind(ctx, source, place, (op->n[0] & MS_REC) != 0);
+    if (*tree < 0)
+        return op_fail(ctx, *tree, "bind", op_str(ctx, op, 0));
+    int rc = attrs | clear ? mnt_setattr(*tree, attrs, clear, 0, 0) : 0;
+    return rc < 0 ? op_fail(ctx, rc, "flags of the bind on", place->path) : 0;
+}
+
+static int propagate(struct pyrt_ctx *ctx, const struct pyrt_op *op, const struct mnt_place *place, int tree)
+{
+    int rc = op->n[1] ? mnt_setattr(tree, 0, 0, op->n[1], (op->n[1] & MS_REC) != 0) : 0;
+    return rc < 0 ? op_fail(ctx, rc, "propagation of", place->path) : 0;
+}
+
+/* A tree opened by OPEN_TREE is attached itself, so its slot serves one bind. */
 static int bind_slot(struct pyrt_ctx *ctx, const struct pyrt_op *op, const struct mnt_place *place, int tree)
 {
-    int rc = mnt_attach(tree, place->fd);
-    return rc < 0 ? op_fail(ctx, rc, "move_mount to", place->path) : set_attrs(ctx, tree, op, place->path);
+    int rc = attach(ctx, op, place, tree);
+    return rc < 0 ? rc : propagate(ctx, op, place, tree);
 }
 
 static int bind_path(struct pyrt_ctx *ctx, const struct pyrt_op *op, const struct mnt_place *place, int source)
 {
-    int recursive = (op->n[0] & MS_REC) != 0;
-    int tree cleanup_close = mnt_clone(source, recursive);
-    if (old_kernel(tree)) { /* mount first, flags after it: there is no detached state */
-        int mount cleanup_close = mnt_bind(ctx, source, place, recursive);
-        return mount < 0 ? op_fail(ctx, mount, "bind", op_str(ctx, op, 0)) : set_attrs(ctx, mount, op, place->path);
-    }
-    if (tree < 0)
-        return op_fail(ctx, tree, "open_tree", op_str(ctx, op, 0));
-    int rc = set_attrs(ctx, tree, op, place->path);
-    if (rc < 0)
-        return rc;
-    rc = mnt_attach(tree, place->fd);
-    return rc < 0 ? op_fail(ctx, rc, "move_mount to", place->path) : 0;
+    int tree cleanup_close = mnt_clone(source, (op->n[0] & MS_REC) != 0), rc;
+    if (old_kernel(tree))
+        rc = attach_old(ctx, op, place, source, &tree);
+    else
+        rc = tree < 0 ? op_fail(ctx, tree, "open_tree", op_str(ctx, op, 0)) : attach(ctx, op, place, tree);
+    return rc < 0 ? rc : propagate(ctx, op, place, tree);
 }
 
 int op_bind(struct pyrt_ctx *ctx, const struct pyrt_op *op)
@@ -74,9 +82,10 @@ int op_open_tree(struct pyrt_ctx *ctx, const struct pyrt_op *op)
     int tree cleanup_close = mnt_clone(source, recursive);
     if (tree < 0)
         return op_fail(ctx, tree, "open_tree", path);
-    int rc = mnt_setattr(tree, 0, 0, MS_PRIVATE, recursive);
-    if (rc < 0)
-        return op_fail(ctx, rc, "mount_setattr private", path);
+    struct mount_attr private = {.propagation = MS_PRIVATE};
+    long done = SYS(mount_setattr, tree, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &private, sizeof(private));
+    if (done < 0 && !old_kernel(done)) /* before 5.12 the bind's own propagation has to do */
+        return op_fail(ctx, done, "mount_setattr private", path);
     struct mount_attr attr = {.attr_set = op->n[3], .attr_clr = op->n[4]};
     if (attr.attr_set & MOUNT_ATTR__ATIME)
         attr.attr_clr |= MOUNT_ATTR__ATIME;
@@ -93,7 +102,7 @@ int op_open_tree(struct pyrt_ctx *ctx, const struct pyrt_op *op)
         if (answer < 0)
             return op_fail(ctx, answer, attr.attr_set & MOUNT_ATTR_IDMAP ? "mount_setattr idmap" : "mount_setattr", path);
     }
-    rc = op_slot_set(ctx, op->n[1], tree);
+    int rc = op_slot_set(ctx, op->n[1], tree);
     if (rc < 0)
         return op_fail(ctx, rc, "slot", path);
     sys_steal_fd(&tree);

@@ -95,8 +95,8 @@ int op_readonly(struct pyrt_ctx *ctx, const struct pyrt_op *op)
     int is_old = old_kernel(tree);
     if (is_old)
         tree = mnt_bind(ctx, fd, &place, 1);
-    int rc = tree < 0 ? tree : mnt_setattr(tree, MOUNT_ATTR_RDONLY, 0, 0, 0);
-    if (rc == 0 && !is_old)
-        rc = mnt_attach(tree, fd);
+    int rc = tree;
+    if (tree >= 0)
+        rc = is_old ? mnt_setattr(tree, MOUNT_ATTR_RDONLY, 0, 0, 0) : mnt_attach_set(tree, fd, MOUNT_ATTR_RDONLY, 0);
     return rc < 0 ? op_fail(ctx, rc, "read-only bind of", place.path) : 0;
 }

@@ -188,23 +188,41 @@ int mnt_propagate(int fd, uint64_t flags)
     return (int)SYS(mount, NULL, path, NULL, flags, NULL);
 }
 
-int mnt_setattr(int fd, uint64_t set, uint64_t clear, uint64_t propagation, int recursive)
+static long setattr_new(int fd, uint64_t set, uint64_t clear, uint64_t propagation, int recursive)
 {
     struct mount_attr attr = {.attr_set = set, .attr_clr = clear, .propagation = propagation & ~(uint64_t)MS_REC};
     unsigned flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
     if (set & MOUNT_ATTR__ATIME)
         attr.attr_clr |= MOUNT_ATTR__ATIME; /* one choice of three, not a bit: the kernel wants it cleared first */
-    long rc = pyrt_force_old & OLD_MOUNT_SETATTR ? -ENOSYS : SYS(mount_setattr, fd, "", flags, &attr, sizeof(attr));
+    if (pyrt_force_old & OLD_MOUNT_SETATTR)
+        return -ENOSYS;
+    long rc = SYS(mount_setattr, fd, "", flags, &attr, sizeof(attr));
     if (rc == -EPERM && (attr.attr_clr & MOUNT_ATTR__ATIME)) { /* atime is locked in a user namespace: the rest still holds */
         attr.attr_set &= ~(uint64_t)MOUNT_ATTR__ATIME;
         attr.attr_clr &= ~(uint64_t)MOUNT_ATTR__ATIME;
         rc = SYS(mount_setattr, fd, "", flags, &attr, sizeof(attr));
     }
+    return rc;
+}
+
+int mnt_setattr(int fd, uint64_t set, uint64_t clear, uint64_t propagation, int recursive)
+{
+    long rc = setattr_new(fd, set, clear, propagation, recursive);
     if (!old_kernel(rc) || (recursive && (set | clear)))
         return (int)rc;
     if ((set | clear) && (rc = remount(fd, set, clear)) < 0)
         return (int)rc;
     return propagation ? mnt_propagate(fd, propagation | (recursive ? MS_REC : 0)) : 0;
+}
+
+int mnt_attach_set(int tree, int target, uint64_t set, uint64_t clear)
+{
+    long rc = set | clear ? setattr_new(tree, set, clear, 0, 0) : 0;
+    int late = old_kernel(rc); /* 5.2 to 5.11: mount(2) changes flags of attached mounts only */
+    if (rc < 0 && !late)
+        return (int)rc;
+    rc = mnt_attach(tree, target);
+    return rc == 0 && late ? mnt_setattr(tree, set, clear, 0, 0) : (int)rc;
 }
 
 /* Below /proc: step by step from a /proc that is a procfs, so that a directory put in its place by somebody who shares the root does not catch the mask. */

@@ -32,6 +32,8 @@ int mnt_same(int one, int other);
 int mnt_clone(int source, int recursive);
 /* Attaches a detached tree to an open place. 0 or -errno. */
 int mnt_attach(int tree, int target);
+/* The same, with MOUNT_ATTR_* set and cleared on its top mount before anybody sees it (where the kernel can, else right after). */
+int mnt_attach_set(int tree, int target, uint64_t set, uint64_t clear);
 /* Binds `source` to a place, by the new calls or by mount(2): fd of the new mount, or -errno. */
 int mnt_bind(struct pyrt_ctx *ctx, int source, const struct mnt_place *place, int recursive);
 /* Sets and clears MOUNT_ATTR_* on the mount of an fd; propagation 0 leaves that alone. Falls back to mount(2) when not recursive. 0 or -errno. */

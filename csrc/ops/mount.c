@@ -299,10 +299,7 @@ static int finish_new(struct pyrt_ctx *ctx, int mount, const struct mnt_place *p
     int rc = copyup ? copyup_tree(place->fd, mount) : 0;
     if (rc < 0)
         return op_fail(ctx, rc, "tmpcopyup", place->path);
-    rc = late_attrs ? mnt_setattr(mount, late_attrs, 0, 0, 0) : 0;
-    if (rc < 0)
-        return op_fail(ctx, rc, "mount_setattr", place->path);
-    rc = mnt_attach(mount, place->fd);
+    rc = mnt_attach_set(mount, place->fd, late_attrs, 0);
     if (rc < 0)
         return op_fail(ctx, rc, "move_mount to", place->path);
     rc = propagation ? mnt_setattr(mount, 0, 0, propagation, (propagation & MS_REC) != 0) : 0;
