@@ -13,7 +13,7 @@ next to nothing: the engine is loaded at its first use.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import typing as _typing
 
 from pyrt.base.errors import (
     CommandNotExecutable,
@@ -29,7 +29,7 @@ from pyrt.base.errors import (
     Unsupported,
 )
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from pyrt.engine.api import explain, run
     from pyrt.model.run import Completed, Device, Mount, Tmpfs, TraceOp, Ulimit, Usage
 
@@ -78,7 +78,7 @@ _LAZY = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _typing.Any:
     module = _LAZY.get(name)
     if module is None:
         raise AttributeError(f"module 'pyrt' has no attribute {name!r}")
