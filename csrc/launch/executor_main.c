@@ -199,6 +199,9 @@ int executor_main(int argc, char **argv)
         ctx->slots[i] = (uint64_t)i < nfds ? FIRST_FD + i : -1;
     uint64_t all = ~0ull;
     SYS(rt_sigprocmask, 0 /* SIG_BLOCK */, &all, NULL, sizeof all);
+    /* a caller that ignores SIGCHLD passes that on through exec, and the kernel would reap the container without us */
+    const uint64_t by_default[4] = {0, 0, 0, 0};
+    SYS(rt_sigaction, SIGCHLD, by_default, NULL, 8);
     int rc = load_plan(ctx, &msg.error);
     if (rc < 0) {
         if (msg.error.error == 0) {
