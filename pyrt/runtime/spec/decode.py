@@ -48,15 +48,13 @@ def decode_as(kind: type[T], raw: bytes, name: str) -> T:
         if kind is oci.Spec:
             return _spec_decoder.decode(raw)  # type: ignore[return-value]
         return msgspec.json.decode(raw, type=kind)
-    except msgspec.ValidationError as error:
-        if "got `null`" not in str(error):
-            raise InvalidSpec(f"{name}: {_words(error)}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidSpec(f"{name}: not JSON: {_words(error)}") from None
+        if "got `null`" not in str(error):
+            raise _invalid(name, error) from None
     try:
         return msgspec.convert(_without_nulls(msgspec.json.decode(raw)), kind)
-    except msgspec.ValidationError as error:
-        raise InvalidSpec(f"{name}: {_words(error)}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _invalid(name, error) from None
 
 
 def read_file(path: str) -> bytes:
@@ -73,6 +71,11 @@ def read_file(path: str) -> bytes:
     if len(raw) > MAX_SIZE:
         raise InvalidSpec(f"{path}: larger than {MAX_SIZE} bytes")
     return raw
+
+
+def _invalid(name: str, error: Exception) -> InvalidSpec:
+    kind = "" if isinstance(error, msgspec.ValidationError) else "not JSON: "
+    return InvalidSpec(f"{name}: {kind}{_words(error)}")
 
 
 def _words(error: Exception) -> str:

@@ -162,7 +162,20 @@ def test_refused_in_one_line(path: str, value: Any, says: str, bundle: Path) -> 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, '{"ociVersion":"1.0.0"} x', '{"a":"\ud800"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '{"process": null, "linux":\x8bnull}',
+        '{"process": null, "linux":',
+        "{",
+        "[]",
+        "null",
+        "[" * 100_000,
+        '{"ociVersion":"1.0.0"} x',
+        '{"a":"\ud800"}',
+    ],
+)
 def test_not_a_configuration(text: str) -> None:
     with pytest.raises(InvalidSpec) as caught:
         decode.decode(text.encode(errors="surrogatepass"))
