@@ -224,14 +224,6 @@ int op_connect(struct pyrt_ctx *ctx, const struct pyrt_op *op)
 
 /* ---- trees ---- */
 
-struct dirent_head {
-    uint64_t ino;
-    int64_t off;
-    uint16_t length;
-    uint8_t type;
-    char name[];
-};
-
 /* A directory of the same mount, never through a symlink. Its owner may have locked himself out (overlay's work directory has mode 0). */
 static int open_below(int dir, const char *name)
 {

@@ -170,14 +170,6 @@ static int move_above(int *fd, int first, int end)
     return 0;
 }
 
-struct dirent_head {
-    uint64_t ino;
-    int64_t off;
-    uint16_t length;
-    uint8_t type;
-    char name[];
-};
-
 /* close_range(2) with CLOEXEC for kernels before 5.11. */
 static int cloexec_from(const struct pyrt_ctx *ctx, unsigned first)
 {

@@ -7,6 +7,15 @@
 
 #include <linux/prctl.h>
 
+/* What getdents64(2) fills in; `type` 4 is a directory. */
+struct dirent_head {
+    uint64_t ino;
+    int64_t off;
+    uint16_t length;
+    uint8_t type;
+    char name[];
+};
+
 /* The plan's next op with this code after the one at work, or NULL. */
 static inline const struct pyrt_op *plan_later(const struct pyrt_ctx *ctx, unsigned code)
 {
