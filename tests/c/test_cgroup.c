@@ -208,6 +208,38 @@ static void test_cpuset(void)
     CHECK_INT(rmdir(top), 0);
 }
 
+/* Controllers are switched on at every level from the mount point down to the new group's parent; one that does not exist is passed over. */
+static void test_controllers(void)
+{
+    char file[400], here[256], top[300], dir[320], list[64];
+
+    snprintf(file, sizeof(file), "%s/cgroup.controllers", v2);
+    CHECK_INT(slurp(file, here, sizeof(here)), 0);
+    here[strcspn(here, " \n")] = '\0';
+    if (here[0] == '\0')
+        return; /* every controller is with v1 */
+    top_of(top, sizeof(top), v2, "-s");
+    top_of(dir, sizeof(dir), v2, "-s/a/b");
+    fake_reset();
+    struct pyrt_op *op = fake_op(PYRT_OP_CGROUP_MKDIR, PYRT_HOST);
+    op->s[0] = fake_text(dir);
+    op->n[0] = 4;
+    int size = snprintf(list, sizeof(list), "+nonsense%c+%s", 0, here) + 1;
+    op->s[1] = fake_bytes(list, (size_t)size);
+    op->n[1] = (uint64_t)size;
+    op->s[2] = fake_text(v2);
+    CHECK_INT(fake_run(op_cgroup_mkdir, op), 0);
+    snprintf(file, sizeof(file), "%s/cgroup.controllers", dir);
+    char got[256];
+    CHECK_INT(slurp(file, got, sizeof(got)), 0);
+    got[strcspn(got, " \n")] = '\0';
+    CHECK_STR(got, here);
+    CHECK_INT(undo_cgroup_mkdir(&fake.ctx, op), 0);
+    snprintf(dir, sizeof(dir), "%s/a", top);
+    CHECK_INT(rmdir(dir), 0);
+    CHECK_INT(rmdir(top), 0);
+}
+
 /* The second program replaces the first: of "deny all" then "allow all", the latter alone counts. */
 static void test_devices(void)
 {
@@ -309,7 +341,9 @@ int main(void)
     }
     if (cpuset[0] != '\0')
         test_cpuset();
-    if (v2[0] != '\0')
+    if (v2[0] != '\0') {
+        test_controllers();
         test_devices();
+    }
     return done();
 }

@@ -6,6 +6,7 @@
 
 #include <linux/sched/types.h>
 #include <sys/personality.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -181,6 +182,23 @@ static int oom_score(void)
     return done();
 }
 
+/* An ordinary user's undumpable process does not own its /proc files; it can write them all the same, unless a container could be looking on. */
+static int oom_score_of_a_user(void)
+{
+    fake_reset();
+    if (geteuid() == 0)
+        CHECK_INT(setuid(99), 0);
+    struct pyrt_op *join = fake_op(PYRT_OP_NONE, PYRT_CONTAINER);
+    struct pyrt_op *op = fake_op(PYRT_OP_OOM_SCORE, PYRT_CONTAINER);
+    op->n[0] = 500;
+    CHECK_INT(prctl(PR_SET_DUMPABLE, 0), 0);
+    CHECK_INT(fake_run(op_oom_score, op), 0);
+    CHECK_INT(prctl(PR_GET_DUMPABLE), 0);
+    join->code = PYRT_OP_JOIN_NS;
+    CHECK_INT(fake_run(op_oom_score, op), -EACCES);
+    return done();
+}
+
 static int session_keyring(void)
 {
     fake_reset();
@@ -220,6 +238,7 @@ int main(void)
     CHECK_INT(in_child(scheduling), 0);
     CHECK_INT(in_child(memory_policy), 0);
     CHECK_INT(in_child(oom_score), 0);
+    CHECK_INT(in_child(oom_score_of_a_user), 0);
     CHECK_INT(in_child(session_keyring), 0);
     CHECK_INT(in_child(notices_a_dead_executor), 0);
     return done();
