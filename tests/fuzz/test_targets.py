@@ -14,7 +14,7 @@ from tests.sanitized import COMPILERS, Kit, run, why_not
 
 HERE = Path(__file__).parent
 TARGETS = sorted(HERE.glob("fuzz_*.c"))
-RUNS = 100_000
+RUNS = 300_000
 
 
 def corpus(target: Path) -> list[Path]:
