@@ -71,13 +71,14 @@ def _make_private(path: str) -> tuple[int, int]:
 
 
 def cache_dir() -> str:
-    """The folder for what can be computed again; may not exist yet. $PYRT_CACHE_DIR, else /var/cache/pyrt for root
-    and $XDG_CACHE_HOME/pyrt (or ~/.cache/pyrt) for others."""
+    """The folder for what can be computed again; may not exist yet. $PYRT_CACHE_DIR, else ``cache`` in root's run
+    directory (a fresh place in every container, so nothing has to be hidden there) and $XDG_CACHE_HOME/pyrt (or
+    ~/.cache/pyrt) for others."""
     chosen = os.environ.get("PYRT_CACHE_DIR")
     if chosen and os.path.isabs(chosen):
         return os.path.normpath(chosen)
     if is_root():
-        return "/var/cache/pyrt"
+        return os.path.join(_wanted_run_dir(), "cache")
     base = os.environ.get("XDG_CACHE_HOME")
     if not base or not os.path.isabs(base):
         base = os.path.join(os.path.expanduser("~"), ".cache")

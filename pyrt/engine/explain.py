@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from typing import TYPE_CHECKING
 
@@ -10,19 +9,17 @@ from pyrt.base import paths
 from pyrt.base.ids import SHORT_ID_LENGTH, new_id
 from pyrt.engine.prepare import Prepared, prepare
 from pyrt.runtime.plan import explain as render
-from pyrt.runtime.plan.ops import Plan
 
 if TYPE_CHECKING:
     from pyrt.model.run import Completed, RunRequest
 
-__all__ = ["attributed", "chrome_trace", "explain", "explain_bundle", "trace_table"]
+__all__ = ["chrome_trace", "explain", "explain_bundle", "trace_table"]
 
 
 def explain(req: RunRequest, *, json: bool = False) -> str:
     """What `run` would do with ``req``, as a numbered table or as JSON. Raises what `run` raises before it starts."""
     prepared = prepare(req)
-    plan = attributed(prepared)
-    text = render.to_json(plan) if json else render.render(plan)
+    text = render.to_json(prepared.plan) if json else render.render(prepared.plan)
     return _named(text, prepared, new_id()).rstrip("\n")
 
 
@@ -44,34 +41,17 @@ def explain_bundle(bundle: str, *, json: bool = False) -> str:
 def trace_table(req: RunRequest, done: Completed, tty_size: tuple[int, int] = (0, 0)) -> str:
     """The plan of a run that was traced, with the microseconds that each op took."""
     prepared = prepare(req, tty_size=tty_size)
-    text = render.render(attributed(prepared), done.trace or ())
+    text = render.render(prepared.plan, done.trace or ())
     return _named(text, prepared, done.id).rstrip("\n")
 
 
 def chrome_trace(req: RunRequest, done: Completed, tty_size: tuple[int, int] = (0, 0)) -> str:
     """The same as Chrome trace events."""
     prepared = prepare(req, tty_size=tty_size)
-    return _named(render.chrome_trace(attributed(prepared), done.trace or ()), prepared, done.id)
+    return _named(render.chrome_trace(prepared.plan, done.trace or ()), prepared, done.id)
 
 
 def _named(text: str, prepared: Prepared, container_id: str) -> str:
     """The text with the container's own id in place of the template's."""
     old = prepared.placeholder
     return text.replace(old, container_id).replace(old[:SHORT_ID_LENGTH], container_id[:SHORT_ID_LENGTH])
-
-
-def attributed(prepared: Prepared) -> Plan:
-    """The plan, in which the reason of each op is the flag that asked for it, where one did."""
-    origins = prepared.origins
-    ops = tuple(dataclasses.replace(op, why=f"{flag} ({op.why})") if (flag := _flag(op.why, origins)) else op for op in prepared.plan.ops)
-    return dataclasses.replace(prepared.plan, ops=ops)
-
-
-def _flag(why: str, origins: dict[str, str]) -> str:
-    """The flag for a spec path or the nearest path above it."""
-    path = why
-    while path:
-        if path in origins:
-            return origins[path]
-        path = path.rpartition(".")[0]
-    return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pyrt.runtime.host import IdRange, host_facts
 from pyrt.runtime.spec import defaults
 from pyrt.runtime.spec.from_request import Surroundings
 
@@ -22,17 +23,17 @@ def surroundings() -> Surroundings:
 
 
 def _look(uid: int) -> Surroundings:
-    gid = os.getegid()
+    facts, gid = host_facts(), os.getegid()
     return Surroundings(
         root=uid == 0,
         uid=uid,
         gid=gid,
         capabilities=_capabilities(),
-        uid_map=_id_map("uid", uid),
-        gid_map=_id_map("gid", gid),
+        uid_map=_id_map(uid, facts.newuidmap, facts.subuid, "/proc/self/uid_map"),
+        gid_map=_id_map(gid, facts.newgidmap, facts.subgid, "/proc/self/gid_map"),
         cpus=os.cpu_count() or 1,
         nodename=os.uname().nodename,
-        selinux=os.path.exists("/sys/fs/selinux/enforce"),
+        selinux="selinux" in facts.lsms,
     )
 
 
@@ -49,49 +50,22 @@ def _capabilities() -> frozenset[str]:
     return frozenset(name for number, name in enumerate(defaults.CAPABILITIES) if mask >> number & 1)
 
 
-def _id_map(kind: str, own: int) -> tuple[tuple[int, int, int], ...]:
-    """What a user namespace of ours maps: for root every id as it is; for others their own id as 0, then their range of
-    /etc/subuid or /etc/subgid, if they have one and newuidmap is there to write it."""
+def _id_map(own: int, helper: str, ranges: tuple[IdRange, ...], here: str) -> tuple[tuple[int, int, int], ...]:
+    """What a user namespace of ours maps: for root every id as it is; for others their own id as 0, then their ranges of
+    /etc/subuid or /etc/subgid, if newuidmap is there to write them."""
     if os.geteuid() == 0:
-        return tuple((inside, inside, size) for inside, size in _mapped_here(kind))
-    ranges = [(0, own, 1)]
-    if _has_helper(f"new{kind}map"):
-        inside = 1
-        for start, size in _sub_ids(kind):
-            ranges.append((inside, start, size))
-            inside += size
-    return tuple(ranges)
+        return tuple((inside, inside, size) for inside, size in _mapped_here(here))
+    found, inside = [(0, own, 1)], 1
+    for entry in ranges if helper else ():
+        found.append((inside, entry.start, entry.size))
+        inside += entry.size
+    return tuple(found)
 
 
-def _mapped_here(kind: str) -> list[tuple[int, int]]:
+def _mapped_here(path: str) -> list[tuple[int, int]]:
     """The ids of our own user namespace: (first, how many)."""
-    with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
+    with open(path, encoding="ascii") as file:
         return [(int(fields[0]), int(fields[2])) for fields in map(str.split, file) if len(fields) == 3]
-
-
-def _has_helper(name: str) -> bool:
-    return any(os.access(os.path.join(folder, name), os.X_OK) for folder in ("/usr/bin", "/bin", "/usr/local/bin"))
-
-
-def _sub_ids(kind: str) -> list[tuple[int, int]]:
-    """The ranges that subuid(5) or subgid(5) gives to this user, by name or number."""
-    owners = {str(os.getuid())}
-    try:
-        import pwd
-
-        owners.add(pwd.getpwuid(os.getuid()).pw_name)
-    except KeyError:
-        pass
-    found = []
-    try:
-        with open(f"/etc/sub{kind}", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                fields = line.strip().split(":")
-                if len(fields) == 3 and fields[0] in owners and fields[1].isdigit() and fields[2].isdigit():
-                    found.append((int(fields[1]), int(fields[2])))
-    except OSError:
-        pass
-    return found
 
 
 def _forget_after_fork() -> None:

@@ -6,6 +6,7 @@ nowhere else, so replacing its bytes is all there is to do.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import stat
 import threading
@@ -19,12 +20,14 @@ from pyrt.engine.here import surroundings
 from pyrt.engine.images import ResolvedImage, resolve_image
 from pyrt.model import oci
 from pyrt.model.run import RunRequest
-from pyrt.runtime.host import HostFacts, host_facts
+from pyrt.native import seccomp
+from pyrt.runtime.cgroup.names import ephemeral_path
+from pyrt.runtime.host import host_facts
 from pyrt.runtime.overlay_root import OverlayRoot, RootFile
 from pyrt.runtime.plan.compile import CompileOptions, compile_create
 from pyrt.runtime.plan.encode import encode
 from pyrt.runtime.plan.ops import Plan
-from pyrt.runtime.spec.from_request import Built, build_spec
+from pyrt.runtime.spec.from_request import Built, Surroundings, build_spec
 
 __all__ = ["Prepared", "prepare"]
 
@@ -39,7 +42,6 @@ class Prepared:
     template: bytes
     placeholder: str
     spec: oci.Spec
-    origins: dict[str, str]
 
     def encoded(self, container_id: str) -> bytes:
         """The plan's bytes for one container."""
@@ -96,23 +98,44 @@ def _stamp(path: str) -> tuple[int, int] | None:
 
 
 def _compile(req: RunRequest, image: ResolvedImage, tty_size: tuple[int, int]) -> Prepared:
-    facts = host_facts()
-    here = surroundings(facts)
     placeholder = new_id()
+    here = _with_cgroup_mount(surroundings(), req)
     built = build_spec(req, container_id=placeholder, image_root=image.root, image=image.config, here=here, hidden=image.hidden)
     overlay = OverlayRoot(
         lower=(image.root,),
         extra=image.layers,
         files=_root_files(req, image, built),
-        userxattr=any(ns.type == "user" for ns in built.spec.linux.namespaces) if built.spec.linux else False,
+        userxattr=built.userns,
     )
-    options = _options(req, placeholder, overlay, facts, tty_size)
-    plan = compile_create(built.spec, facts, options)
-    return Prepared(plan, encode(plan), placeholder, built.spec, built.origins)
+    plan = compile_create(built.spec, host_facts(), _options(req, placeholder, built, overlay, tty_size))
+    return Prepared(plan, encode(plan), placeholder, built.spec)
 
 
-def _options(req: RunRequest, placeholder: str, overlay: OverlayRoot, facts: HostFacts, tty_size: tuple[int, int]) -> CompileOptions:
-    raise AssertionError
+def _with_cgroup_mount(here: Surroundings, req: RunRequest) -> Surroundings:
+    """A container sees its cgroup on v2, one mount. On v1 that is a mount for each controller, so only where there is
+    something to see: limits, or the right to change them."""
+    limited = (req.memory, req.nano_cpus, req.cpu_shares, req.cpuset_cpus, req.pids_limit, req.privileged)
+    shown = host_facts().mode == "v2" or any(limited)
+    return here if shown == here.cgroup_mount else dataclasses.replace(here, cgroup_mount=shown)
+
+
+def _options(req: RunRequest, container_id: str, built: Built, overlay: OverlayRoot, tty_size: tuple[int, int]) -> CompileOptions:
+    policy = built.spec.linux.seccomp if built.spec.linux else None
+    return CompileOptions(
+        id=container_id,
+        run_dir=paths.run_dir(),
+        cgroup_path=ephemeral_path(host_facts(), container_id),
+        controllers="needed",
+        overlay=overlay,
+        console_slot=0 if req.tty else None,
+        tty_size=tty_size,
+        foreground=True,
+        init=req.init,
+        usage=True,
+        seccomp_bpf=seccomp.compile_filter(policy) if policy else None,
+        seccomp_flags=seccomp.filter_flags(policy) if policy else 0,
+        origins=built.origins,
+    )
 
 
 # -- /etc/hosts and its friends --------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from pyrt.engine.prepare import Prepared, prepare
 from pyrt.engine.stdio import Streams
 from pyrt.model.run import Completed, RunRequest, TraceOp, Usage
 from pyrt.runtime.cgroup.janitor import sweep
+from pyrt.runtime.host import host_facts
 from pyrt.runtime.launch import Launch, exit_code, launch
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def tidy() -> None:
         return
     try:
         _swept = now
-        sweep()
+        sweep(host_facts())
     finally:
         _sweep_lock.release()
 
@@ -136,11 +137,9 @@ def _usage(last: Message) -> Usage:
 
 def _trace(prepared: Prepared, launched: Launch) -> tuple[TraceOp, ...]:
     """The plan's ops with the times at which they ran."""
-    from pyrt.engine.explain import attributed
     from pyrt.runtime.plan.explain import side, words
 
     entries = launched.trace() or ()
-    plan = attributed(prepared)
     return tuple(
         TraceOp(
             index=index,
@@ -151,7 +150,7 @@ def _trace(prepared: Prepared, launched: Launch) -> tuple[TraceOp, ...]:
             end_ns=entry.end_ns,
             error=entry.errno,
         )
-        for index, (op, entry) in enumerate(zip(plan.ops, entries, strict=False))
+        for index, (op, entry) in enumerate(zip(prepared.plan.ops, entries, strict=False))
     )
 
 

@@ -53,6 +53,7 @@ class Built:
     origins: dict[str, str]
     identity: Identity
     hostname: str
+    userns: bool
 
 
 def build_spec(
@@ -98,7 +99,7 @@ def build_spec(
         origins["hostname"] = f"--hostname {req.hostname}"
     if req.domainname:
         origins["domainname"] = f"--domainname {req.domainname}"
-    return Built(spec, origins, identity, hostname)
+    return Built(spec, origins, identity, hostname, userns)
 
 
 # -- checks ----------------------------------------------------------------------------------------------------------
