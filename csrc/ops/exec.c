@@ -210,7 +210,6 @@ static int reap(pid_t child)
 
 __attribute__((noreturn)) static void be_init(pid_t child, uint64_t mask)
 {
-    SYS(prctl, PR_SET_NAME, "pyrt-init", 0, 0, 0);
     close_all(); /* a pipe of the container must end when its program closes it */
     for (;;) {
         long got = SYS(rt_sigtimedwait, &mask, NULL, NULL, sizeof(mask));
@@ -238,6 +237,7 @@ int op_init(struct pyrt_ctx *ctx, const struct pyrt_op *op)
     uint64_t mask = take_signals();
     if (self != 1) /* no pid namespace of our own: orphans come to us all the same */
         SYS(prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    SYS(prctl, PR_SET_NAME, "pyrt-init", 0, 0, 0); /* the child's goes with its exec */
     long child = SYS(clone, SIGCHLD, 0, 0, 0, 0);
     if (child < 0)
         return op_fail(ctx, child, "clone", NULL);

@@ -167,7 +167,7 @@ static uint64_t flags_of_attrs(uint64_t attrs)
 }
 
 /* A bind remount replaces all flags of the mount, so those that are to stay are repeated. In a user namespace flags inherited from the outside are locked,
- * and taking one away is EPERM: then it stays. */
+ * and taking one away, or changing atime, is EPERM: then it stays. */
 static long remount(int fd, uint64_t set, uint64_t clear)
 {
     char path[32];
@@ -176,8 +176,9 @@ static long remount(int fd, uint64_t set, uint64_t clear)
     if (clear & MOUNT_ATTR__ATIME)
         want = (want & ~(uint64_t)MS_ATIME_FLAGS) | (flags_of_attrs(set) & MS_ATIME_FLAGS);
     long rc = SYS(mount, NULL, path, NULL, MS_REMOUNT | MS_BIND | want, NULL);
-    if (rc == -EPERM && (want & have) != have)
-        rc = SYS(mount, NULL, path, NULL, MS_REMOUNT | MS_BIND | want | have, NULL);
+    uint64_t kept = (want & ~(uint64_t)(MS_ATIME_FLAGS | MS_NODIRATIME)) | have;
+    if (rc == -EPERM && kept != want)
+        rc = SYS(mount, NULL, path, NULL, MS_REMOUNT | MS_BIND | kept, NULL);
     return rc;
 }
 

@@ -274,8 +274,9 @@ static int remount(struct pyrt_ctx *ctx, struct options options, uint64_t flags,
     flags &= ~(uint64_t)(PROPAGATION_FLAGS | MS_REC);
     long rc = SYS(mount, NULL, at, NULL, flags, data.size ? data.text : NULL);
     uint64_t have = mnt_flags_of(place->fd);
-    if (rc == -EPERM && (flags & have) != have) /* locked in a user namespace: what is set stays set */
-        rc = SYS(mount, NULL, at, NULL, flags | have, data.size ? data.text : NULL);
+    uint64_t kept = (flags & ~(uint64_t)(MS_NOATIME | MS_RELATIME | MS_STRICTATIME | MS_NODIRATIME)) | have;
+    if (rc == -EPERM && kept != flags) /* locked in a user namespace: what is set stays set */
+        rc = SYS(mount, NULL, at, NULL, kept, data.size ? data.text : NULL);
     return rc < 0 ? op_fail(ctx, rc, "remount", place->path) : 0;
 }
 
