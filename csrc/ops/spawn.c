@@ -46,6 +46,21 @@ static void close_from_three(void)
         SYS(close, fd);
 }
 
+/* Standard fds that are closed here, or would be by exec, become /dev/null: the program's first files must not be taken for its output. */
+static void fill_stdio(void)
+{
+    for (int fd = 0; fd < 3; fd++) {
+        long flags = SYS(fcntl, fd, F_GETFD, 0);
+        if (flags >= 0 && (flags & FD_CLOEXEC) == 0)
+            continue;
+        int null = (int)SYS(openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0);
+        if (null == fd)
+            SYS(fcntl, fd, F_SETFD, 0);
+        else if (null >= 0)
+            SYS(dup3, null, fd, 0);
+    }
+}
+
 static long become(const struct spawn *what)
 {
     int in = what->in_fd, err = what->err_fd;
@@ -62,6 +77,7 @@ static long become(const struct spawn *what)
         rc = err < 0 ? err : SYS(dup3, err, 2, 0);
     if (rc < 0)
         return rc;
+    fill_stdio();
     close_from_three();
     return SYS(execve, what->path, what->argv, what->env);
 }

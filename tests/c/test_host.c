@@ -116,6 +116,23 @@ static void test_hook_failures(void)
     CHECK(waitpid(-1, NULL, WNOHANG) < 0);
 }
 
+/* The executor has given its stdio up by the time of the last hooks. */
+static int hook_without_stdio(void)
+{
+    fake_reset();
+    fake.ctx.shared->init_pid = 9;
+    struct pyrt_op *op = fake_op(PYRT_OP_HOOK, PYRT_HOST);
+    hook_script(op, "echo to stdout && echo to stderr >&2 && test \"$(cat)\" = '{}'");
+    op->s[3] = fake_text("{}");
+    int out = fcntl(1, F_DUPFD_CLOEXEC, 50);
+    for (int fd = 0; fd < 3; fd++)
+        close(fd);
+    int rc = fake_run(op_hook, op);
+    dup2(out, 1);
+    CHECK_INT(rc, 0);
+    return done();
+}
+
 static void test_sockets(void)
 {
     char deep[300], sock[400];
@@ -299,6 +316,7 @@ int main(void)
     test_hook();
     pyrt_force_old = 0;
     test_hook_failures();
+    CHECK_INT(in_child(hook_without_stdio), 0);
     test_sockets();
     test_rmtree();
     if (geteuid() == 0)
