@@ -133,7 +133,7 @@ enum pyrt_op_code {
     PYRT_OP_SETID = 63,          /* C   n0 uid, n1 gid, s0 uint32 gids of n2 bytes, n3 bit0: leave supplementary groups alone (setgroups denied). Keeps capabilities for CAPS */
     PYRT_OP_CAPS = 64,           /* C   n0 effective, n1 permitted, n2 inheritable, n3 ambient masks */
     PYRT_OP_SECCOMP = 65,        /* C   s0 struct sock_filter[] of n0 bytes, n1 SECCOMP_FILTER_FLAG_*, n2 slot of a connected socket for the listener fd or NO_SLOT,
-                                        s1 JSON sent with it up to the pid, s2 after it (OCI containerProcessState) */
+                                        s1 JSON sent with it up to the pid, s2 after it (OCI containerProcessState); with s3: up to the second mention of the pid, and s3 after that */
     PYRT_OP_APPARMOR = 66,       /* C   s0 profile, for the coming exec */
     PYRT_OP_SELINUX = 67,        /* C   s0 label, for the coming exec */
     PYRT_OP_CWD = 68,            /* C   s0 */
