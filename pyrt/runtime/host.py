@@ -30,11 +30,13 @@ class Hierarchy:
     v2: bool = False
 
     def directory(self, path: str) -> str:
-        """The host path of a cgroup: absolute paths count from the mount, others from where this process is."""
-        if path.startswith("/"):
-            base, rest = self.mount, path.strip("/")
-        else:
-            base, rest = self.own or self.mount, path.strip("/")
+        """The host path of a cgroup: absolute paths count from the mount, others from where this process is.
+
+        In v2 from one level higher: a group with processes cannot have children with controllers.
+        """
+        base, rest = self.mount, path.strip("/")
+        if not path.startswith("/") and self.own:
+            base = os.path.dirname(self.own) if self.v2 and self.own != self.mount else self.own
         return f"{base.rstrip('/')}/{rest}" if rest else base
 
 
