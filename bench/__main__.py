@@ -4,8 +4,9 @@ Everything runs in one go, round-robin: turn after turn each contestant runs a f
 the machine hits all of them alike. Milliseconds drift with the machine and its load; the ratios hold. Prints a table, writes
 bench/results.json and draws bench/startup.svg.
 
-The first container of each turn does not count: on cgroup v1 the first task to be moved after a quiet spell waits for the
-kernel's RCU (10 ms and more, whoever moves it). `--pause 0.1` counts just those: a lone start after a quiet tenth of a second.
+The first container of each turn does not count: it meets the caches, and the teardown, that the one before it left. This favours the
+peers, which on cgroup v1 wait 10 ms and more for the kernel's RCU when they move the first task after a quiet spell.
+`--pause 0.1` counts just those: lone starts after a quiet tenth of a second.
 
     python -m bench [--turns 25] [--check] [--no-write]
     python -m bench --only floor,library,crun | --pause SECONDS     (neither writes files)

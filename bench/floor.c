@@ -43,7 +43,7 @@ static int with[PARTS] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 };
 
 struct hierarchy {
     char dir[PATH_SIZE];        /* the container's directory */
-    char procs[PATH_SIZE + 16]; /* its cgroup.procs */
+    char tasks[PATH_SIZE + 16]; /* its v1 tasks file: a lone thread that moves itself there waits for no RCU, as cgroup.procs would */
     char cpus_file[PATH_SIZE + 16], mems_file[PATH_SIZE + 16]; /* v1 cpuset, where both must be set before a task may come in */
     int cpuset;
 };
@@ -113,7 +113,7 @@ static void find_hierarchies(void)
     }
     for (int i = 0; i < hierarchy_count; i++) {
         struct hierarchy *h = &hierarchies[i];
-        snprintf(h->procs, sizeof h->procs, "%s/cgroup.procs", h->dir);
+        snprintf(h->tasks, sizeof h->tasks, "%s/tasks", h->dir);
         snprintf(h->cpus_file, sizeof h->cpus_file, "%s/cpuset.cpus", h->dir);
         snprintf(h->mems_file, sizeof h->mems_file, "%s/cpuset.mems", h->dir);
     }
@@ -205,7 +205,7 @@ static int child(void *unused)
     (void)unused;
     if (with[CGROUP] && !unified)
         for (int i = 0; i < hierarchy_count; i++)
-            put(hierarchies[i].procs, "0");
+            put(hierarchies[i].tasks, "0");
     if (with[CGROUPNS] && !unified)
         MUST(unshare(CLONE_NEWCGROUP), "unshare", "cgroup");
     if (with[UTS])
