@@ -37,8 +37,12 @@ def mounts(req: RunRequest, image: ImageConfig, here: Surroundings, *, userns: b
         for mount in _defaults(req, image, here, userns, origins)
         if not any(mount.destination == path or mount.destination.startswith(path + "/") for path in chosen)
     ]
-    ordered = sorted(chosen.values(), key=lambda mount: mount.destination.count("/"))
-    return (*kept, *ordered)
+    ordered = (*kept, *sorted(chosen.values(), key=lambda mount: mount.destination.count("/")))
+    for index, mount in enumerate(ordered):
+        flag = origins.pop(f"mounts.{mount.destination}", "")
+        if flag:
+            origins[f"mounts[{index}]"] = flag
+    return ordered
 
 
 def _requested(req: RunRequest, origins: dict[str, str]) -> dict[str, oci.Mount]:

@@ -229,7 +229,7 @@ def test_mount_order_and_replacement(root: Path) -> None:
     assert by_path["/a"].options == ("rbind", "rprivate", "ro")
     assert by_path["/run"].options == ("nosuid", "nodev", "size=67108864", "exec")
     assert "size=1048576" in by_path["/dev/shm"].options
-    assert found.origins["mounts./a"] == f"-v {root}:/a:ro"
+    assert found.origins[f"mounts[{order.index('/a')}]"] == f"-v {root}:/a:ro"
 
 
 def test_a_missing_source_of_v_is_made(root: Path) -> None:
