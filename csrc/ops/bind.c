@@ -69,6 +69,8 @@ int op_bind(struct pyrt_ctx *ctx, const struct pyrt_op *op)
         return op_fail(ctx, rc, "bind target", place.path);
     rc = path[0] ? bind_path(ctx, op, &place, source) : bind_slot(ctx, op, &place, source);
     SYS(close, place.fd);
+    if (rc == 0)
+        mnt_note_proc(&place, -1);
     return rc;
 }
 

@@ -89,7 +89,7 @@ int op_find_exec(struct pyrt_ctx *ctx, const struct pyrt_op *op)
     }
     if (rc < 0)
         ctx->exec_path[0] = '\0';
-    return rc < 0 ? op_fail(ctx, rc, rc == -ENOENT ? "not found:" : "cannot be executed:", file) : 0;
+    return rc < 0 ? op_fail(ctx, rc, "look-up of", file) : 0;
 }
 
 /* Ignored signals stay ignored over exec, and so does the mask: what a caller left is undone. */
@@ -126,9 +126,9 @@ static int run(struct pyrt_ctx *ctx, const struct pyrt_op *op, const char **poin
     reset_signals();
     long rc = SYS(execve, file, pointers, env);
     if (rc == -ENOENT && can_run(file) == 0)
-        return op_fail(ctx, rc, "execve: the file is there, but the interpreter or loader that it names is not:", file);
+        return op_fail(ctx, rc, "the missing interpreter or loader of", file);
     if (rc == -ENOEXEC)
-        return op_fail(ctx, rc, "execve: neither a program for this machine nor a script with a #! line:", file);
+        return op_fail(ctx, rc, "execve of what is neither a program for this machine nor a script with #!:", file);
     return op_fail(ctx, rc, "execve", file);
 }
 

@@ -73,24 +73,24 @@ static int mask_dir(struct pyrt_ctx *ctx, const struct mnt_place *place)
 
 int op_mask(struct pyrt_ctx *ctx, const struct pyrt_op *op)
 {
-    struct mnt_place place = {.path = op_str(ctx, op, 0), .at = PYRT_AT_ROOT};
+    struct mnt_place place = {.path = op_str(ctx, op, 0), .at = MNT_AT_HIDDEN};
     int fd cleanup_close = place.fd = mnt_open_hidden(ctx, place.path);
     if (nothing_there(fd))
         return 0;
     int is_dir = fd < 0 ? fd : mnt_is_dir(fd);
     if (is_dir < 0)
-        return op_fail(ctx, is_dir, is_dir == -EXDEV ? "mask: /proc is no longer the procfs that was mounted there:" : "open", place.path);
+        return op_fail(ctx, is_dir, "open", place.path);
     return is_dir ? mask_dir(ctx, &place) : mask_file(ctx, &place);
 }
 
 int op_readonly(struct pyrt_ctx *ctx, const struct pyrt_op *op)
 {
-    struct mnt_place place = {.path = op_str(ctx, op, 0), .at = PYRT_AT_ROOT};
+    struct mnt_place place = {.path = op_str(ctx, op, 0), .at = MNT_AT_HIDDEN};
     int fd cleanup_close = place.fd = mnt_open_hidden(ctx, place.path);
     if (nothing_there(fd))
         return 0;
     if (fd < 0)
-        return op_fail(ctx, fd, fd == -EXDEV ? "read-only: /proc is no longer the procfs that was mounted there:" : "open", place.path);
+        return op_fail(ctx, fd, "open", place.path);
     int tree cleanup_close = mnt_clone(fd, 1);
     int is_old = old_kernel(tree);
     if (is_old)

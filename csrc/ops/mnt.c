@@ -2,7 +2,6 @@
 #include "mnt.h"
 
 #include <asm/statfs.h>
-#include <linux/magic.h>
 
 #define MS_ATIME_FLAGS (MS_NOATIME | MS_RELATIME | MS_STRICTATIME)
 /* statfs f_flags: these bits are those of MS_*, the others have their own numbers */
@@ -10,7 +9,7 @@
 #define STATFS_RELATIME 0x1000
 #define STATFS_NOSYMFOLLOW 0x2000
 
-int mnt_proc_in_root;
+int mnt_proc_fd = -1;
 
 uint64_t mnt_attrs(uint64_t flags)
 {
@@ -36,6 +35,8 @@ int mnt_open(struct pyrt_ctx *ctx, const char *path, uint64_t at)
 {
     if (at == PYRT_AT_HOST)
         return (int)SYS(openat, AT_FDCWD, path, O_PATH | O_CLOEXEC, 0);
+    if (at == MNT_AT_HIDDEN)
+        return mnt_open_hidden(ctx, path);
     return ctx->root_fd < 0 ? -EBADF : path_open_in(ctx->root_fd, path, O_PATH, 0);
 }
 
@@ -226,25 +227,22 @@ int mnt_attach_set(int tree, int target, uint64_t set, uint64_t clear)
     return rc == 0 && late ? mnt_setattr(tree, set, clear, 0, 0) : (int)rc;
 }
 
-/* Below /proc: step by step from a /proc that is a procfs, so that a directory put in its place by somebody who shares the root does not catch the mask. */
-static int open_below_proc(struct pyrt_ctx *ctx, const char *below)
+void mnt_note_proc(const struct mnt_place *place, int proc)
 {
-    struct statfs fs;
-    int proc cleanup_close = path_open_nolink_in(ctx->root_fd, "/proc", O_PATH | O_DIRECTORY);
-    if (proc < 0)
-        return proc == -ENOENT ? -EXDEV : proc;
-    long rc = SYS(fstatfs, proc, &fs);
-    if (rc < 0)
-        return (int)rc;
-    if (fs.f_type != PROC_SUPER_MAGIC)
-        return -EXDEV;
-    return path_open_in(proc, below, O_PATH, 0);
+    const char *path = place->path;
+    while (*path == '/')
+        path++;
+    if (place->at != PYRT_AT_ROOT || strncmp(path, "proc", 4) != 0 || (path[4] != '\0' && strcmp(path + 4, "/") != 0))
+        return;
+    sys_closep(&mnt_proc_fd);
+    mnt_proc_fd = proc < 0 ? -1 : (int)SYS(fcntl, proc, F_DUPFD_CLOEXEC, 0);
 }
 
 int mnt_open_hidden(struct pyrt_ctx *ctx, const char *path)
 {
     if (ctx->root_fd < 0)
         return -EBADF;
-    int fd = mnt_proc_in_root && strncmp(path, "/proc/", 6) == 0 ? open_below_proc(ctx, path + 6) : path_open_in(ctx->root_fd, path, O_PATH, 0);
+    int below_proc = mnt_proc_fd >= 0 && strncmp(path, "/proc/", 6) == 0;
+    int fd = below_proc ? path_open_in(mnt_proc_fd, path + 6, O_PATH, 0) : path_open_in(ctx->root_fd, path, O_PATH, 0);
     return fd == -ENOTDIR ? -ENOENT : fd;
 }

@@ -9,6 +9,7 @@
 
 #define MNT_MAKE 1u     /* a missing target is made */
 #define MNT_NO_LINKS 2u /* no symbolic link on the way */
+#define MNT_AT_HIDDEN 2 /* a place's `at` beside PYRT_AT_*: what mnt_open_hidden finds */
 
 /* Where a mount goes: fd is an O_PATH fd of it as it is before the mount. */
 struct mnt_place {
@@ -46,8 +47,10 @@ uint64_t mnt_flags_of(int fd);
 /* Copies what is in the directory `from` into `to`, without leaving from's file system. 0 or -errno. */
 int copyup_tree(int from, int to);
 
-/* Set once a procfs was mounted on /proc of the root: masked and read-only paths below /proc then have to be on a procfs. */
-extern int mnt_proc_in_root;
+/* The procfs that was mounted on /proc of the root, else -1: what is masked below /proc is looked up from it, whatever is done to the name meanwhile. */
+extern int mnt_proc_fd;
+/* To be told after each mount inside the root: keeps mnt_proc_fd what /proc is (proc: fd of a new procfs, which stays the caller's, or -1). */
+void mnt_note_proc(const struct mnt_place *place, int proc);
 /* Opens an existing path of the root for MASK and READONLY. fd, or -errno; -ENOENT: nothing there to hide. */
 int mnt_open_hidden(struct pyrt_ctx *ctx, const char *path);
 

@@ -143,7 +143,7 @@ static int mount_detached(struct pyrt_ctx *ctx, const char *type, const char *so
     int fs cleanup_close = pyrt_force_old & OLD_FSOPEN ? -ENOSYS : (int)SYS(fsopen, type, FSOPEN_CLOEXEC);
     *use_old = old_kernel(fs);
     if (fs < 0)
-        return *use_old ? fs : op_fail(ctx, fs, fs == -ENODEV ? "fsopen: the kernel does not have the file system" : "fsopen", type);
+        return *use_old ? fs : op_fail(ctx, fs, fs == -ENODEV ? "fsopen of a file system that this kernel does not have:" : "fsopen", type);
     long rc = source[0] ? set_string(fs, "source", source) : 0;
     if (rc < 0)
         return fail_fs(ctx, rc, fs, "fsconfig source", source);
@@ -252,13 +252,13 @@ static int mount_old(struct pyrt_ctx *ctx, const char *type, const char *source,
     }
     if (rc < 0) {
         data_close(&data);
-        return op_fail(ctx, rc, rc == -E2BIG ? "mount: more options than mount(2) takes in one page (4096 bytes)" : "mount: layer", type);
+        return op_fail(ctx, rc, rc == -E2BIG ? "more options than mount(2) takes (4096 bytes) for" : "the layers of", type);
     }
     path_of_fd(place->fd, at);
     rc = SYS(mount, source, at, type, flags & ~(uint64_t)(PROPAGATION_FLAGS | MS_REC), data.size ? data.text : NULL);
     data_close(&data);
     if (rc == -ENODEV)
-        return op_fail(ctx, rc, "mount: the kernel does not have the file system", type);
+        return op_fail(ctx, rc, "mount of a file system that this kernel does not have:", type);
     return rc < 0 ? fail_with_log(ctx, rc, "mount", place->path, log) : 0;
 }
 
@@ -307,13 +307,6 @@ static int finish_new(struct pyrt_ctx *ctx, int mount, const struct mnt_place *p
     return rc < 0 ? op_fail(ctx, rc, "propagation of", place->path) : 0;
 }
 
-static int is_proc_path(const char *path)
-{
-    while (*path == '/')
-        path++;
-    return strcmp(path, "proc") == 0 || strcmp(path, "proc/") == 0;
-}
-
 static int mount_at(struct pyrt_ctx *ctx, const struct pyrt_op *op, struct options options, const struct mnt_place *place)
 {
     const char *source = op_str(ctx, op, 0), *type = op_str(ctx, op, 2);
@@ -329,12 +322,20 @@ static int mount_at(struct pyrt_ctx *ctx, const struct pyrt_op *op, struct optio
     char log[LOG_MAX] = "";
     if (!use_old) {
         int mount cleanup_close = mount_detached(ctx, type, source, options, flags, &use_old, log);
-        if (!use_old)
-            return mount < 0 ? mount : finish_new(ctx, mount, place, copyup, late, op->n[1]);
+        if (!use_old) {
+            int rc = mount < 0 ? mount : finish_new(ctx, mount, place, copyup, late, op->n[1]);
+            if (rc == 0)
+                mnt_note_proc(place, strcmp(type, "proc") == 0 ? mount : -1);
+            return rc;
+        }
     }
     int rc = mount_old(ctx, type, source[0] ? source : "none", options, flags, place, log);
     if (rc == 0)
         rc = finish_old(ctx, place, copyup, op->n[1]);
+    if (rc == 0 && strcmp(type, "proc") == 0) {
+        int mount cleanup_close = mnt_open(ctx, place->path, place->at);
+        mnt_note_proc(place, mount);
+    }
     if (rc == 0 && late) {
         int mount cleanup_close = mnt_open(ctx, place->path, place->at);
         rc = mount < 0 ? mount : mnt_setattr(mount, late, 0, 0, 0);
@@ -356,11 +357,9 @@ int op_mount(struct pyrt_ctx *ctx, const struct pyrt_op *op)
         options.size = 0;
     int rc = mnt_place_open(ctx, &place, 1, mode ? mode : 0755, how);
     if (rc < 0)
-        return op_fail(ctx, rc, rc == -ELOOP && is_kernel_view ? "target must be a real directory, not a symbolic link:" : "target", place.path);
+        return op_fail(ctx, rc, rc == -ELOOP && is_kernel_view ? "a symbolic link on the way to the target" : "target", place.path);
     rc = mount_at(ctx, op, options, &place);
     SYS(close, place.fd);
-    if (rc == 0 && place.at == PYRT_AT_ROOT && strcmp(type, "proc") == 0 && is_proc_path(place.path))
-        mnt_proc_in_root = 1;
     return rc;
 }
 

@@ -26,7 +26,7 @@ static int bind_device(struct pyrt_ctx *ctx, const struct pyrt_op *op)
     if (source < 0)
         return op_fail(ctx, source, "host's device", host);
     if (!is_node(source, "", op))
-        return op_fail(ctx, -ENODEV, "another device than asked for is at the host's", host);
+        return op_fail(ctx, -ENODEV, "another device than asked for at the host's", host);
     int rc = mnt_place_open(ctx, &place, 0, 0644, MNT_MAKE);
     if (rc < 0)
         return op_fail(ctx, rc, "device target", place.path);
@@ -46,7 +46,7 @@ int op_device(struct pyrt_ctx *ctx, const struct pyrt_op *op)
     long rc = SYS(mknodat, parent, name, op->n[0] & 0177777, device_number(op->n[1], op->n[2]));
     SYS(umask, umask_before);
     if (rc == -EEXIST) /* not ours: its owner and mode stay */
-        return is_node(parent, name, op) ? 0 : op_fail(ctx, rc, "something else is at", path);
+        return is_node(parent, name, op) ? 0 : op_fail(ctx, rc, "another kind of file at", path);
     if (rc == -EPERM && op->s[1] != 0)
         return bind_device(ctx, op);
     if (rc < 0)

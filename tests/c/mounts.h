@@ -28,7 +28,7 @@ static inline int enter_sandbox(const char *dir)
         return -1;
     fake_reset();
     fake.ctx.root_fd = open("rootfs", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    mnt_proc_in_root = 0;
+    mnt_proc_fd = -1;
     return 0;
 }
 
