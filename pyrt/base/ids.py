@@ -34,7 +34,5 @@ def short_id(container_id: str) -> str:
 def check_name(name: str) -> str:
     """Gives a container name back, or raises InvalidRequest with Docker's wording."""
     if not _NAME.match(name):
-        raise InvalidRequest(
-            f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, two characters at least"
-        )
+        raise InvalidRequest(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, two characters at least")
     return name

@@ -7,7 +7,7 @@ import stat
 
 from pyrt.base.errors import PyrtError, errno_words
 
-__all__ = ["cache_dir", "is_root", "run_dir", "state_dirs"]
+__all__ = ["cache_dir", "forget", "is_root", "run_dir", "state_dirs"]
 
 
 def is_root() -> bool:
@@ -15,7 +15,25 @@ def is_root() -> bool:
     return os.geteuid() == 0
 
 
-def _wanted_run_dir() -> str:
+_wanted: dict[int, tuple[str, str]] = {}
+
+
+def _places() -> tuple[str, str]:
+    """The run and the cache directory. The environment is read once per effective user: this is on the start path."""
+    uid = os.geteuid()
+    found = _wanted.get(uid)
+    if found is None:
+        run = _find_run_dir()
+        found = _wanted[uid] = run, _find_cache_dir(run)
+    return found
+
+
+def forget() -> None:
+    """Reads the environment again, after it has been changed."""
+    _wanted.clear()
+
+
+def _find_run_dir() -> str:
     chosen = os.environ.get("PYRT_RUN_DIR")
     if chosen and os.path.isabs(chosen):
         return os.path.normpath(chosen)
@@ -27,7 +45,19 @@ def _wanted_run_dir() -> str:
     return f"/tmp/pyrt-{os.geteuid()}"
 
 
-_made: dict[tuple[str, int], tuple[int, int]] = {}
+def _find_cache_dir(run: str) -> str:
+    chosen = os.environ.get("PYRT_CACHE_DIR")
+    if chosen and os.path.isabs(chosen):
+        return os.path.normpath(chosen)
+    if is_root():
+        return os.path.join(run, "cache")
+    base = os.environ.get("XDG_CACHE_HOME")
+    if not base or not os.path.isabs(base):
+        base = os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "pyrt")
+
+
+_made: dict[str, tuple[int, int, int]] = {}
 
 
 def run_dir() -> str:
@@ -36,17 +66,17 @@ def run_dir() -> str:
     $PYRT_RUN_DIR when set, else /run/pyrt for root and $XDG_RUNTIME_DIR/pyrt (or /tmp/pyrt-UID) for others. Raises
     PyrtError when it cannot be made or belongs to someone else.
     """
-    path = _wanted_run_dir()
-    key = (path, os.geteuid())
-    if key in _made:
+    path = _places()[0]
+    known = _made.get(path)
+    if known is not None:
         try:
             seen = os.lstat(path)
         except OSError:
             pass
         else:
-            if _made[key] == (seen.st_dev, seen.st_ino):
+            if known == (seen.st_dev, seen.st_ino, os.geteuid()):
                 return path
-    _made[key] = _make_private(path)
+    _made[path] = (*_make_private(path), os.geteuid())
     return path
 
 
@@ -74,20 +104,12 @@ def cache_dir() -> str:
     """The folder for what can be computed again; may not exist yet. $PYRT_CACHE_DIR, else ``cache`` in root's run
     directory (a fresh place in every container, so nothing has to be hidden there) and $XDG_CACHE_HOME/pyrt (or
     ~/.cache/pyrt) for others."""
-    chosen = os.environ.get("PYRT_CACHE_DIR")
-    if chosen and os.path.isabs(chosen):
-        return os.path.normpath(chosen)
-    if is_root():
-        return os.path.join(_wanted_run_dir(), "cache")
-    base = os.environ.get("XDG_CACHE_HOME")
-    if not base or not os.path.isabs(base):
-        base = os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(base, "pyrt")
+    return _places()[1]
 
 
 def state_dirs() -> tuple[str, ...]:
     """Every folder of pyrt's own: what a container on the `host` image must not see."""
-    own = [_wanted_run_dir(), cache_dir()]
+    own = list(_places())
     if is_root():
         own.append("/var/lib/pyrt")
     return tuple(dict.fromkeys(own))

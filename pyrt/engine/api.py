@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from pyrt.base import units
 from pyrt.base.errors import ContainerFailed, InvalidRequest
 from pyrt.engine import stdio
@@ -265,11 +267,9 @@ def _input(data: bytes | bytearray | memoryview | str, as_text: bool, codec: str
 
 
 def _decoded(done: Completed, codec: str, how: str) -> Completed:
-    import dataclasses
-
     def decode(raw: bytes | None) -> str | None:
         if raw is None:
             return None
         return raw.decode(codec, how).replace("\r\n", "\n").replace("\r", "\n")
 
-    return dataclasses.replace(done, stdout=decode(done.stdout), stderr=decode(done.stderr))
+    return replace(done, stdout=decode(done.stdout), stderr=decode(done.stderr))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyrt.base.errors import InvalidRequest, NotFound
 from pyrt.model.image import ImageConfig
@@ -18,8 +19,7 @@ HOST_CONFIG = ImageConfig(cmd=("/bin/sh",), fresh_tmp=True)
 _PLAIN = ImageConfig()
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedImage:
+class ResolvedImage(Struct, frozen=True):
     """``root`` is the host path of the image's files, ``layers`` what is mounted below it, ``hidden`` what a container
     must not see of it. ``stamps`` change when a file changes that shapes the plan (users, groups)."""
 
@@ -41,7 +41,8 @@ def resolve_image(req: RunRequest) -> ResolvedImage:
         layers = host_image.mount_table.layers()
     else:
         raise _no_such_image(req.image)
-    stamps = (_stamp(root, "etc/passwd"), _stamp(root, "etc/group"), _stamp(root, "etc"))
+    top = "" if root == "/" else root
+    stamps = (_stamp(top + "/etc/passwd"), _stamp(top + "/etc/group"))
     return ResolvedImage(root, config, layers, hidden, stamps)
 
 
@@ -51,9 +52,9 @@ def _no_such_image(name: str) -> Exception:
     return NotFound(f"Unable to find image '{name}' locally: there is `host`, and --rootfs DIR for any directory")
 
 
-def _stamp(root: str, name: str) -> tuple[int, int, int, int] | None:
+def _stamp(path: str) -> tuple[int, int, int] | None:
     try:
-        info = os.stat(f"{root.rstrip('/')}/{name}", follow_symlinks=False)
+        info = os.lstat(path)
     except OSError:
         return None
-    return info.st_mtime_ns, info.st_ctime_ns, info.st_ino, info.st_dev
+    return info.st_ctime_ns, info.st_size, info.st_ino

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct
 
 __all__ = ["Completed", "Device", "Mount", "RunRequest", "Tmpfs", "TraceOp", "Ulimit", "Usage"]
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Struct, frozen=True):
     """One `-v` or `--mount` of type bind or tmpfs.
 
     ``source`` is an absolute host path (bind) or "" (tmpfs). ``recursive`` takes the mounts below the source along;
@@ -32,16 +32,14 @@ class Mount:
     flag: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Tmpfs:
+class Tmpfs(Struct, frozen=True):
     """One `--tmpfs TARGET[:options]`; options as mount(8) has them for tmpfs."""
 
     target: str
     options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Struct, frozen=True):
     """One `--device SOURCE[:TARGET][:rwm]`. A source that is a directory stands for all device nodes below it."""
 
     source: str
@@ -49,8 +47,7 @@ class Device:
     access: str = "rwm"
 
 
-@dataclass(frozen=True, slots=True)
-class Ulimit:
+class Ulimit(Struct, frozen=True):
     """One resource limit. ``name`` as docker has it (``nofile``); 2**64-1 is unlimited."""
 
     name: str
@@ -58,8 +55,7 @@ class Ulimit:
     hard: int
 
 
-@dataclass(frozen=True, slots=True)
-class RunRequest:
+class RunRequest(Struct, frozen=True):
     """Everything that `pyrt run` can be told. Hashable, so that equal requests share one compiled plan.
 
     ``image`` is an image's name, or "" with ``rootfs`` the path of a directory that is used as one. ``args`` is the
@@ -114,8 +110,7 @@ class RunRequest:
     cidfile: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """What a run cost. Times in nanoseconds, memory and I/O in bytes; None where the kernel does not say.
 
     ``setup_ns`` is from the executor's first instruction to the container's exec, ``wall_ns`` from there to its
@@ -135,8 +130,7 @@ class Usage:
     cleanup_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class TraceOp:
+class TraceOp(Struct, frozen=True):
     """One op of the plan as it was executed. Times are nanoseconds of CLOCK_MONOTONIC; 0 when it did not run."""
 
     index: int
@@ -153,8 +147,7 @@ class TraceOp:
         return self.end_ns - self.begin_ns
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(Struct, frozen=True):
     """A container that has ended; shaped like `subprocess.CompletedProcess`.
 
     ``returncode`` is what every door of pyrt reports: the command's own code, or 128+n when signal n ended it
@@ -168,7 +161,7 @@ class Completed:
     signal: int = 0
     oom_killed: bool = False
     timed_out: bool = False
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = Usage()
     trace: tuple[TraceOp, ...] | None = None
     id: str = ""
 

@@ -171,7 +171,15 @@ os.register_at_fork(after_in_child=_forget_after_fork)
 
 def hidden_paths() -> tuple[str, ...]:
     """pyrt's own folders that a container on `host` would otherwise see; those in fresh places need no hiding."""
-    return tuple(path for path in state_dirs() if not any(_below(path, folder) for folder in FRESH) and os.path.lexists(path))
+    folders = state_dirs()
+    found = _hideable.get(folders)
+    if found is None:
+        found = tuple(path for path in folders if not any(_below(path, fresh) for fresh in FRESH))
+        _hideable[folders] = found
+    return tuple(path for path in found if os.path.lexists(path))
+
+
+_hideable: dict[tuple[str, ...], tuple[str, ...]] = {}
 
 
 def root_directory(path: str) -> str:

@@ -1,11 +1,19 @@
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pyrt.base import paths
 from pyrt.base.errors import PyrtError
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    paths.forget()
+    yield
+    paths.forget()
 
 
 def test_the_run_dir_is_made_for_us_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
