@@ -20,7 +20,9 @@ __all__ = ["explain"]
 def explain(bundle: str | None, as_json: bool, **given: Any) -> int:
     """Show what run would do, op by op, without doing it"""
     from pyrt.engine import explain as engine
+    from pyrt.engine.run import tidy
 
+    tidy()
     if bundle is not None:
         if given["command"] or given["rootfs"] is not None:
             raise InvalidRequest("--bundle takes no image and no command: they stand in its config.json")

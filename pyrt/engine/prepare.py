@@ -60,10 +60,9 @@ def prepare(req: RunRequest, *, tty_size: tuple[int, int] = (0, 0)) -> Prepared:
     Raises InvalidRequest, NotFound, Unsupported with one line; changes nothing but bind sources that `-v` has to make.
     """
     image = resolve_image(req)
-    key = (req, image, tty_size, paths.run_dir(), os.geteuid(), *_network_stamps(req))
+    key = (req, image, tty_size, paths.run_dir(), os.geteuid(), *_stamps(req))
     found = _cache.get(key)
-    # What a request finds on the file system by itself is looked at each time.
-    if found is not None and not req.mounts and not req.devices:
+    if found is not None and all(mount.type != "bind" or os.path.lexists(mount.source) for mount in req.mounts):
         return found
     made = _compile(req, image, tty_size)
     with _lock:
@@ -83,18 +82,23 @@ def forget() -> None:
 os.register_at_fork(after_in_child=forget)
 
 
-def _network_stamps(req: RunRequest) -> tuple[object, ...]:
-    if req.network != "host" and req.uts != "host":
-        return ()
-    return (os.uname().nodename, _stamp("/etc/resolv.conf"), _stamp("/etc/hosts"))
+def _stamps(req: RunRequest) -> tuple[object, ...]:
+    """What else of the machine shapes the plan of this request: the host's names, device nodes."""
+    found: list[object] = []
+    if req.network == "host" or req.uts == "host":
+        found += [os.uname().nodename, _stamp("/etc/resolv.conf"), _stamp("/etc/hosts")]
+    if req.privileged:
+        found.append(_stamp("/dev"))
+    found += [_stamp(device.source) for device in req.devices]
+    return tuple(found)
 
 
-def _stamp(path: str) -> tuple[int, int] | None:
+def _stamp(path: str) -> tuple[int, int, int, int] | None:
     try:
         info = os.stat(path)
     except OSError:
         return None
-    return info.st_mtime_ns, info.st_ino
+    return info.st_mtime_ns, info.st_ino, info.st_rdev, info.st_mode
 
 
 def _compile(req: RunRequest, image: ResolvedImage, tty_size: tuple[int, int]) -> Prepared:
