@@ -16,14 +16,13 @@ __all__ = ["Timed", "chrome_trace", "error_line", "hint", "render", "side", "to_
 
 
 class Timed(Protocol):
-    """One op's times, as `pyrt.native.executor.TraceEntry` and `pyrt.model.run.TraceOp` have them (ns; 0: not run)."""
+    """One op's times, as `pyrt.native.executor.TraceEntry` and `pyrt.model.run.TraceOp` have them (ns; 0: not run). The first has
+    ``errno`` beside them, the second ``error``."""
 
     @property
     def begin_ns(self) -> int: ...
     @property
     def end_ns(self) -> int: ...
-    @property
-    def error(self) -> int: ...
 
 
 class Failed(Protocol):
@@ -44,6 +43,11 @@ def side(op: Op) -> str:
     return "container" if op.side == n.CONTAINER else "host"
 
 
+def _errno(times: Timed) -> int:
+    found = getattr(times, "errno", None)
+    return int(getattr(times, "error", 0) if found is None else found)
+
+
 def _microseconds(times: Timed) -> str:
     if not times.begin_ns:
         return "-"
@@ -58,8 +62,8 @@ def render(plan: Plan, trace: Sequence[Timed] | None = None) -> str:
         if op.flags & n.F_OPTIONAL:
             note += " (may fail)"
         times = trace[index] if trace is not None and index < len(trace) else None
-        if times is not None and times.error:
-            note += f" (failed: {errno_words(times.error)})"
+        if times is not None and _errno(times):
+            note += f" (failed: {errno_words(_errno(times))})"
         row = [str(index), side(op), n.op_name(op.code), note, op.why]
         if trace is not None:
             row.insert(1, _microseconds(times) if times is not None else "-")
@@ -115,7 +119,7 @@ def to_dict(plan: Plan, trace: Sequence[Timed] | None = None) -> dict[str, Any]:
             entry["ran"] = bool(times.begin_ns)
             entry["begin_ns"] = times.begin_ns
             entry["duration_ns"] = times.end_ns - times.begin_ns if times.begin_ns else 0
-            entry["errno"] = times.error
+            entry["errno"] = _errno(times)
         found.append(entry)
     return {"version": n.PLAN_VERSION, "slots": plan.slots, "ops": found}
 
@@ -157,8 +161,8 @@ def chrome_trace(plan: Plan, trace: Sequence[Timed]) -> str:
         if not times.begin_ns:
             continue
         details: dict[str, Any] = {"index": index, "words": words(op), "why": op.why}
-        if times.error:
-            details["error"] = errno_words(times.error)
+        if _errno(times):
+            details["error"] = errno_words(_errno(times))
         events.append(
             {
                 "name": n.op_name(op.code),

@@ -1,0 +1,170 @@
+"""The root file system: propagation, a directory bound onto itself or a throw-away overlay, and the pivot."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+
+from pyrt import native as n
+from pyrt.base.errors import InvalidSpec
+from pyrt.runtime.overlay_root import ExtraLayer, OverlayRoot, RootFile
+from pyrt.runtime.plan import constants as k
+from pyrt.runtime.plan import ops
+from pyrt.runtime.plan.build import Build, inside
+
+__all__ = ["compile_pivot", "compile_root", "root_path"]
+
+_PROPAGATION = {
+    "shared": k.MS_SHARED,
+    "rshared": k.MS_SHARED | k.MS_REC,
+    "slave": k.MS_SLAVE,
+    "rslave": k.MS_SLAVE | k.MS_REC,
+    "private": k.MS_PRIVATE,
+    "rprivate": k.MS_PRIVATE | k.MS_REC,
+    "unbindable": k.MS_UNBINDABLE,
+    "runbindable": k.MS_UNBINDABLE | k.MS_REC,
+}
+
+
+def root_path(build: Build) -> str:
+    """The host path of the spec's root directory. Raises InvalidSpec when it names none."""
+    root = build.spec.root
+    if root is None or not root.path:
+        raise InvalidSpec("the path of the root file system is missing", "root.path")
+    return posixpath.normpath(posixpath.join(build.opt.bundle, root.path))
+
+
+def compile_root(build: Build) -> None:
+    """From the mount namespace as it was copied to a root that later paths are inside of."""
+    overlay = build.opt.overlay
+    where = _scratch(build) if overlay else root_path(build)
+    _detach_from_host(build, where)
+    if overlay:
+        build.before.append(ops.mkdir_host(where, 0o700, build.why("root.path")))
+        _overlay(build, overlay, where)
+    else:
+        build.after.append(ops.root(where, build.why("root.path"), bind_itself=True))
+
+
+def _scratch(build: Build) -> str:
+    return f"{build.opt.run_dir.rstrip('/')}/mnt"
+
+
+def _detach_from_host(build: Build, where: str) -> None:
+    """Mounts of the container must not reach the host. With shared propagation the host's mounts stay peers of the
+    container's, and only the mount on which the root is put leaves the group."""
+    wanted = build.linux.rootfs_propagation
+    why = build.why("linux.rootfsPropagation") if wanted else "default"
+    flags = _PROPAGATION.get(wanted)
+    if wanted and flags is None:
+        raise InvalidSpec(f"{wanted!r} is none of {', '.join(_PROPAGATION)}", "linux.rootfsPropagation")
+    if flags is not None and flags & k.MS_SHARED:
+        build.after.append(ops.propagation("/", flags, why))
+        build.after.append(ops.propagation(_mount_point(where), k.MS_PRIVATE, why))
+    elif flags is not None and flags & k.MS_PRIVATE:
+        build.after.append(ops.propagation("/", k.MS_PRIVATE | k.MS_REC, why))
+    else:
+        build.after.append(ops.propagation("/", k.MS_SLAVE | k.MS_REC, why))
+
+
+def _mount_point(path: str) -> str:
+    """The mount that `path` is on."""
+    path = os.path.realpath(path)
+    while not os.path.ismount(path):
+        parent = posixpath.dirname(path)
+        if parent == path:
+            break
+        path = parent
+    return path
+
+
+# -- overlay ---------------------------------------------------------------------------------------------------------
+
+
+def _owner_and_mode(path: str) -> tuple[int, int, int]:
+    """(mode, uid, gid) that the top of an upper layer must have, so that the merged directory looks as the lower one does."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return 0o755, 0, 0
+    return stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid
+
+
+def _overlay(build: Build, overlay: OverlayRoot, scratch: str) -> None:
+    why = build.why("root.path")
+    add = build.after.append
+    add(ops.mount("tmpfs", scratch, "tmpfs", ["mode=0755"], k.MS_NOSUID | k.MS_NODEV, why, at=n.AT_HOST, make_target=False))
+    upper, merged = f"{scratch}/u", f"{scratch}/r"
+    _layer_directories(build, scratch, "", overlay.lower[0] if overlay.lower else "", why)
+    if overlay.files:
+        add(ops.root(upper, why))
+        _files(build, overlay.files)
+    add(ops.mount("overlay", merged, "overlay", _overlay_options(overlay.lower, scratch, "", overlay.userxattr), 0, why, at=n.AT_HOST))
+    add(ops.root(merged, why))
+    for number, layer in enumerate(overlay.extra, 1):
+        _extra(build, layer, scratch, str(number), overlay.userxattr)
+
+
+def _layer_directories(build: Build, scratch: str, number: str, lower: str, why: str) -> None:
+    mode, uid, gid = _owner_and_mode(lower)
+    build.after.append(ops.mkdir(f"{scratch}/u{number}", mode, uid, gid, why, at=n.AT_HOST))
+    build.after.append(ops.mkdir(f"{scratch}/w{number}", 0o700, 0, 0, why, at=n.AT_HOST))
+
+
+def _overlay_options(lower: tuple[str, ...], scratch: str, number: str, userxattr: bool) -> list[str]:
+    options = [f"lowerdir+={path}" for path in lower]
+    options += [f"upperdir={scratch}/u{number}", f"workdir={scratch}/w{number}"]
+    if userxattr:
+        options.append("userxattr")
+    return options
+
+
+def _files(build: Build, files: tuple[RootFile, ...]) -> None:
+    """Files of the upper layer, before it is mounted."""
+    made: set[str] = set()
+    for file in files:
+        folder = posixpath.dirname(file.path)
+        if folder not in ("/", "") and folder not in made:
+            made.add(folder)
+            build.after.append(ops.mkdir(folder, file.dir_mode, file.dir_uid, file.dir_gid, "default"))
+        build.after.append(ops.write_file(file.path, file.data, file.mode, "default"))
+
+
+def _extra(build: Build, layer: ExtraLayer, scratch: str, number: str, userxattr: bool) -> None:
+    why = f"mounted on {layer.source}"
+    if layer.kind == "bind":
+        build.after.append(ops.bind(layer.source, layer.path, k.MS_RDONLY, why, make_target=False))
+        return
+    _layer_directories(build, scratch, number, layer.source, why)
+    options = _overlay_options((layer.source,), scratch, number, userxattr)
+    build.after.append(ops.mount("overlay", layer.path, "overlay", options, 0, why, make_target=False))
+
+
+# -- pivot -----------------------------------------------------------------------------------------------------------
+
+
+def compile_pivot(build: Build) -> None:
+    """The root becomes read-only if asked for, then /, then takes its propagation."""
+    root = build.spec.root
+    if root is not None and root.readonly:
+        build.after.append(ops.mount_attr("/", k.MOUNT_ATTR_RDONLY, 0, build.why("root.readonly")))
+    build.after.append(ops.pivot("--no-pivot" if build.opt.no_pivot else "default", no_pivot=build.opt.no_pivot))
+    wanted = build.linux.rootfs_propagation
+    if wanted:
+        build.after.append(ops.propagation("/", _PROPAGATION[wanted], build.why("linux.rootfsPropagation")))
+
+
+def container_root(build: Build) -> str:
+    """A host path below which the container's files can be read while compiling (lowest layer of an overlay)."""
+    overlay = build.opt.overlay
+    if overlay:
+        return overlay.lower[0] if overlay.lower else "/"
+    return root_path(build)
+
+
+def working_directory(build: Build, path: str) -> None:
+    """Makes the working directory where the image lacks it."""
+    cwd = inside(path)
+    if cwd != "/":
+        build.after.append(ops.mkdir(cwd, 0o755, 0, 0, build.why("process.cwd")).optional())
