@@ -21,7 +21,7 @@ from pyrt.engine.images import ResolvedImage, resolve_image
 from pyrt.model import oci
 from pyrt.model.run import RunRequest
 from pyrt.native import seccomp
-from pyrt.runtime.cgroup.names import ephemeral_path
+from pyrt.runtime.cgroup.layout import ephemeral_path
 from pyrt.runtime.host import host_facts
 from pyrt.runtime.overlay_root import OverlayRoot, RootFile
 from pyrt.runtime.plan.compile import CompileOptions, compile_create

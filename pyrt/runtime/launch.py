@@ -24,7 +24,7 @@ class LaunchLost(OpFailed):
     def __init__(self) -> None:
         super().__init__(-1, "run the plan", errno.EPIPE, "", "the executor was killed; what it left is removed by the next pyrt command")
 
-    def __reduce__(self) -> tuple[type[LaunchLost], tuple[()]]:  # type: ignore[override]
+    def __reduce__(self) -> tuple[type[LaunchLost], tuple[()]]:
         return LaunchLost, ()
 
 
