@@ -31,7 +31,14 @@ class Done:
         return self
 
 
-def call(argv: Sequence[str], *, env: Mapping[str, str] | None = None, text: str | None = None, seconds: float = CALL_SECONDS) -> Done:
+def call(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path = "/",
+    text: str | None = None,
+    seconds: float = CALL_SECONDS,
+) -> Done:
     """Runs `argv` to its end, `text` on its standard input; past `seconds` its whole process group is killed and the test fails."""
     with (
         tempfile.TemporaryFile("w+", errors="replace") as out,
@@ -42,6 +49,7 @@ def call(argv: Sequence[str], *, env: Mapping[str, str] | None = None, text: str
             stdout=out,
             stderr=err,
             env=env,
+            cwd=cwd,
             start_new_session=True,
             text=True,
         ) as child,

@@ -128,4 +128,4 @@ class Peer(ABC):
     def oom_killed(self, name: str) -> bool: ...
 
     def call(self, argv: Sequence[str], *, text: str | None = None, seconds: float = CALL_SECONDS) -> Done:
-        return call(argv, env=self.env, text=text, seconds=seconds)
+        return call(argv, env=self.env, cwd=self.folder, text=text, seconds=seconds)

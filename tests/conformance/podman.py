@@ -61,3 +61,7 @@ class Podman(DockerLike):
 
     def pids(self, name: str) -> list[int]:
         return [int(line) for line in self.cli("top", name, "hpid").ok().out.splitlines()[1:]]
+
+    def oom_killed(self, name: str) -> bool:
+        # Debian's conmon leaves its word of it in the folder where podman was started, and its podman looks in the container's.
+        return (self.folder / "oom").exists() or super().oom_killed(name)

@@ -16,7 +16,9 @@ TERMINAL = Options(tty=True, interactive=True)
 
 @contextmanager
 def typing(argv: Sequence[str], peer: Peer) -> Iterator[pexpect.spawn]:
-    child = pexpect.spawn(argv[0], list(argv[1:]), env=dict(peer.env), timeout=20, dimensions=(31, 97), encoding="utf-8", echo=False)
+    child = pexpect.spawn(
+        argv[0], list(argv[1:]), env=dict(peer.env), cwd=str(peer.folder), timeout=20, dimensions=(31, 97), encoding="utf-8", echo=False
+    )
     try:
         yield child
     finally:
