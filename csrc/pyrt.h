@@ -76,7 +76,8 @@ enum pyrt_op_code {
     PYRT_OP_CGROUP_ATTACH = 2,   /* h   s0 dir: write the child's pid to s0/cgroup.procs.   C: writes "0" to it */
     PYRT_OP_CGROUP_KILL = 3,     /* H   usually AT_EXIT: s0 dir: SIGKILL everything in it (cgroup.kill, else freeze-less loop over cgroup.procs), wait until empty */
     PYRT_OP_CGROUP_OPEN = 4,     /* H   s0 dir: O_PATH|O_DIRECTORY fd into slot n0 (for CLONE's n1) */
-    PYRT_OP_CGROUP_DEVICES = 5,  /* H   s0 dir (v2), s1 struct bpf_insn[] of n0 bytes: load as BPF_PROG_TYPE_CGROUP_DEVICE and attach (replacing what pyrt attached) */
+    PYRT_OP_CGROUP_DEVICES = 5,  /* H   s0 dir (v2), s1 struct bpf_insn[] of n0 bytes: load as BPF_PROG_TYPE_CGROUP_DEVICE and attach (replacing what pyrt attached);
+                                        n1 slot of the same program already loaded, used instead where it is filled, or NO_SLOT */
     PYRT_OP_WRITE = 6,           /* H h C   s0 path, s1 data, n0 length of data, n1 bit0: O_CREAT|O_TRUNC 0600: one write(2) */
     PYRT_OP_USAGE = 7,           /* H   AT_EXIT: s0 file, s1 key ("" = first number of the file), n0 kind, n1 multiplier; adds to result.usage[n0]; missing files are passed over */
     PYRT_OP_OPEN_TREE = 8,       /* H   s0 source path, n0 1=recursive, n1 out slot, n2 idmap userns slot or NO_SLOT, n3 attr_set, n4 attr_clr: detached clone, private */

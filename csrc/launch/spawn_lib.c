@@ -364,3 +364,9 @@ int pyrt_op_kind(uint32_t code, char *out, uint8_t *sides)
     *sides = kind->sides;
     return 0;
 }
+
+int pyrt_device_program(const uint8_t *instructions, size_t size)
+{
+    char log[8192];
+    return device_program_load(instructions, size, log, sizeof log);
+}

@@ -50,30 +50,38 @@ static int attached_program(int group)
     return -ENOENT;
 }
 
-static int load_program(struct pyrt_ctx *ctx, const struct pyrt_op *op)
+int device_program_load(const void *instructions, size_t size, char *log, size_t log_size)
 {
-    char log[8192];
     union bpf_attr attr;
 
     memset(&attr, 0, sizeof(attr));
     attr.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
-    attr.insns = (uint64_t)(uintptr_t)op_data(ctx, op, 1);
-    attr.insn_cnt = (uint32_t)(op->n[0] / sizeof(struct bpf_insn));
+    attr.insns = (uint64_t)(uintptr_t)instructions;
+    attr.insn_cnt = (uint32_t)(size / sizeof(struct bpf_insn));
     attr.license = (uint64_t)(uintptr_t)"Apache-2.0";
     memcpy(attr.prog_name, PROGRAM_NAME, sizeof(PROGRAM_NAME));
+    log[0] = '\0';
     int fd = (int)SYS(bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
+    if (fd >= 0 || fd == -EPERM)
+        return fd;
+    attr.log_level = 1; /* once more, to hear why */
+    attr.log_buf = (uint64_t)(uintptr_t)log;
+    attr.log_size = (uint32_t)log_size;
+    int again = (int)SYS(bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
+    log[log_size - 1] = '\0';
+    return again >= 0 ? again : fd;
+}
+
+/* The program of the caller's slot (loading one costs more than a quarter of a start, so callers keep theirs), or a fresh one. */
+static int find_program(struct pyrt_ctx *ctx, const struct pyrt_op *op)
+{
+    int kept = op->n[1] != PYRT_NO_SLOT ? op_slot_get(ctx, op->n[1]) : -1;
+    if (kept >= 0)
+        return (int)SYS(fcntl, kept, F_DUPFD_CLOEXEC, 3);
+    char log[8192];
+    int fd = device_program_load(op_data(ctx, op, 1), op->n[0], log, sizeof(log));
     if (fd >= 0)
         return fd;
-    log[0] = '\0';
-    if (fd != -EPERM) { /* once more, to hear why */
-        attr.log_level = 1;
-        attr.log_buf = (uint64_t)(uintptr_t)log;
-        attr.log_size = sizeof(log);
-        int again = (int)SYS(bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
-        if (again >= 0)
-            return again;
-        log[sizeof(log) - 1] = '\0';
-    }
     /* The verifier's last words matter. */
     size_t length = strlen(log);
     while (length > 0 && log[length - 1] == '\n')
@@ -90,7 +98,7 @@ int op_cgroup_devices(struct pyrt_ctx *ctx, const struct pyrt_op *op)
     cleanup_close int group = (int)SYS(openat, AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (group < 0)
         return op_fail(ctx, group, "open cgroup", path);
-    cleanup_close int program = load_program(ctx, op);
+    cleanup_close int program = find_program(ctx, op);
     if (program < 0)
         return program;
     cleanup_close int old = attached_program(group);

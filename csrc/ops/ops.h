@@ -73,6 +73,8 @@ int op_cgroup_attach(struct pyrt_ctx *, const struct pyrt_op *);
 int op_cgroup_kill(struct pyrt_ctx *, const struct pyrt_op *);
 int op_cgroup_open(struct pyrt_ctx *, const struct pyrt_op *);
 int op_cgroup_devices(struct pyrt_ctx *, const struct pyrt_op *);
+/* Loads a device program: its fd, or -errno with the verifier's words in log ("" if it had none). */
+int device_program_load(const void *instructions, size_t size, char *log, size_t log_size);
 int op_usage(struct pyrt_ctx *, const struct pyrt_op *, uint64_t usage[PYRT_USAGE_KINDS]);
 /* Freezes or thaws whatever cgroup the plan made first that can (v2 cgroup.freeze, v1 freezer.state); for job control. */
 int cgroup_freeze_plan(struct pyrt_ctx *ctx, int frozen);

@@ -13,6 +13,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from pyrt import native
 from pyrt.base import paths
 from pyrt.base.errors import errno_words
 from pyrt.base.ids import SHORT_ID_LENGTH, new_id
@@ -42,6 +43,7 @@ class Prepared:
     template: bytes
     placeholder: str
     spec: oci.Spec
+    device_program: bytes = b""
 
     def encoded(self, container_id: str) -> bytes:
         """The plan's bytes for one container."""
@@ -112,7 +114,15 @@ def _compile(req: RunRequest, image: ResolvedImage, tty_size: tuple[int, int]) -
         userxattr=built.userns,
     )
     plan = compile_create(built.spec, host_facts(), _options(req, placeholder, built, overlay, tty_size))
-    return Prepared(plan, encode(plan), placeholder, built.spec)
+    return Prepared(plan, encode(plan), placeholder, built.spec, _device_program(plan))
+
+
+def _device_program(plan: Plan) -> bytes:
+    """What the plan attaches to the container's cgroup, to be loaded once for all runs; b"" for nothing."""
+    for op in plan.ops:
+        if op.code == native.OP_CGROUP_DEVICES and isinstance(op.s[1], bytes):
+            return op.s[1]
+    return b""
 
 
 def _with_cgroup_mount(here: Surroundings, req: RunRequest) -> Surroundings:
@@ -132,6 +142,7 @@ def _options(req: RunRequest, container_id: str, built: Built, overlay: OverlayR
         controllers="needed",
         overlay=overlay,
         console_slot=0 if req.tty else None,
+        device_slot=1 if req.tty else 0,
         tty_size=tty_size,
         foreground=True,
         init=req.init,

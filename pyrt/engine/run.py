@@ -15,6 +15,7 @@ from pyrt.base.ids import new_id
 from pyrt.engine.prepare import Prepared, prepare
 from pyrt.engine.stdio import Streams
 from pyrt.model.run import Completed, RunRequest, TraceOp, Usage
+from pyrt.native.executor import device_program
 from pyrt.runtime.cgroup.janitor import sweep
 from pyrt.runtime.host import host_facts
 from pyrt.runtime.launch import Launch, exit_code, launch
@@ -91,7 +92,7 @@ def _launch(prepared: Prepared, container_id: str, streams: Streams, flags: int,
             prepared.plan,
             prepared.encoded(container_id),
             stdio=streams.child,
-            fds=(console,) if console >= 0 else (),
+            fds=_fds(prepared, console),
             flags=flags,
             feed=streams.feed,
             collect=streams.collect,
@@ -101,6 +102,12 @@ def _launch(prepared: Prepared, container_id: str, streams: Streams, flags: int,
         raise OpFailed(-1, "start the executor", number, e.strerror or "") from e
     streams.launched()
     return launched
+
+
+def _fds(prepared: Prepared, console: int) -> tuple[int, ...]:
+    """The plan's slots: the console's socket if there is one, then the loaded device program."""
+    program = device_program(prepared.device_program) if prepared.device_program else -1
+    return tuple(fd for fd in (console, program) if fd >= 0)
 
 
 def _wait(launched: Launch, timeout: float | None, attend: Callable[[Launch], Message] | None) -> tuple[Message, bool]:

@@ -1,8 +1,8 @@
 """The C library, typed: the only importer of the cffi module.
 
-Every number of `csrc/pyrt.h` is an attribute of this package without its `PYRT_` prefix (`OP_MOUNT`, `HOST`, `F_OPTIONAL`, `AT_ROOT`,
-`MSG_EXITED`, …), read from the header by cffi and written down nowhere else. Failures of C functions become `OSError`; what they mean for a container is
-said where its id is known (`pyrt.runtime`).
+Every number of `csrc/pyrt.h` is an attribute of this package without its `PYRT_` prefix (`OP_MOUNT`, `HOST`, `F_OPTIONAL`,
+`AT_ROOT`, `MSG_EXITED`, …), read from the header by cffi and written down nowhere else. Failures of C functions become
+`OSError`; what they mean for a container is said where its id is known (`pyrt.runtime`).
 """
 
 from __future__ import annotations
@@ -49,10 +49,11 @@ def op_name(code: int) -> str:
 
 
 def op_kind(code: int) -> tuple[str, str, int]:
-    """What an op's five strings and five numbers hold, and on which sides it may stand (bits 1 host before clone, 2 host after, 4 container).
+    """What an op's five strings and five numbers hold, and on which sides it may stand.
 
-    Strings: `-` unused, `s` string, `0`-`4` bytes whose length is that number, `a`-`e` likewise a list. Numbers: `.` any, `S` slot, `N` slot or none, `A`
-    host or root. Raises KeyError for a number that no op has.
+    Strings: `-` unused, `s` string, `0`-`4` bytes whose length is that number, `a`-`e` likewise a list. Numbers: `.` any,
+    `S` slot, `N` slot or none, `A` host or root. Sides: bit 1 host before clone, 2 host after, 4 container. Raises KeyError
+    for a number that no op has.
     """
     out = ffi.new("char[11]")
     sides = ffi.new("uint8_t *")

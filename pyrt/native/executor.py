@@ -31,7 +31,10 @@ class OpError:
 
 @dataclass(frozen=True, slots=True)
 class TraceEntry:
-    """When an op ran, in CLOCK_MONOTONIC nanoseconds (0: it did not). `errno` is that of an optional op that failed. `child`: it ran in the container."""
+    """When an op ran, in CLOCK_MONOTONIC nanoseconds (0: it did not).
+
+    `errno` is that of an optional op that failed. `child`: it ran in the container.
+    """
 
     begin_ns: int
     end_ns: int
@@ -62,12 +65,39 @@ def _error(raw: Any) -> OpError | None:
 
 
 def error_from_bytes(data: bytes) -> OpError | None:
-    """A `struct pyrt_error` that came over a socket (`start` reads one from the gate); None when it says that nothing failed, or is cut short."""
+    """A `struct pyrt_error` that came over a socket (`start` reads one from the gate).
+
+    None when it says that nothing failed, or is cut short.
+    """
     if len(data) < ffi.sizeof("struct pyrt_error"):
         return None
     raw = ffi.new("struct pyrt_error *")
     ffi.memmove(raw, data, ffi.sizeof("struct pyrt_error"))
     return _error(raw)
+
+
+_programs: dict[bytes, int] = {}
+_MAX_PROGRAMS = 16
+
+
+def device_program(instructions: bytes) -> int:
+    """fd of a loaded device program, the same one each time for the same instructions; -1 when it cannot be loaded here.
+
+    A program that was loaded once serves every start of this process, which saves each of them the kernel's verifier.
+    """
+    fd = _programs.get(instructions)
+    if fd is None:
+        fd = lib.pyrt_device_program(instructions, len(instructions))
+        if fd < 0 or len(_programs) >= _MAX_PROGRAMS:
+            return _forget_one(fd)
+        _programs[instructions] = fd
+    return fd
+
+
+def _forget_one(fd: int) -> int:
+    if fd >= 0:  # the table is full: this process makes a new policy for every run, and the executor may as well load them
+        os.close(fd)
+    return -1
 
 
 class Executor:
@@ -87,7 +117,8 @@ class Executor:
     def wait(self, timeout: float | None = None) -> Message | None:
         """The next message, or None when `timeout` seconds have passed. Feeds and collects stdio meanwhile.
 
-        Python's signal handlers run while it waits (KeyboardInterrupt is raised from here). Raises OSError: EPIPE when the executor was killed.
+        Python's signal handlers run while it waits (KeyboardInterrupt is raised from here). Raises OSError: EPIPE when the
+        executor was killed.
         """
         end = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -146,9 +177,9 @@ def spawn(
 ) -> Executor:
     """Starts the executor on an encoded plan of `ops` ops.
 
-    `stdio` are the container's fds 0, 1, 2; `fds` fill the plan's slots from 0 on. `feed` is (write end, data) for stdin, `collect` the read ends to gather
-    stdout and stderr from (-1: not): those ends are owned, and closed, by the Executor once this returns. The others stay the caller's.
-    Raises OSError.
+    `stdio` are the container's fds 0, 1, 2; `fds` fill the plan's slots from 0 on. `feed` is (write end, data) for stdin,
+    `collect` the read ends to gather stdout and stderr from (-1: not): those ends are owned, and closed, by the Executor
+    once this returns. The others stay the caller's. Raises OSError.
     """
     check(lib.pyrt_executor_load(_PROGRAM), f"loading {_PROGRAM.decode()}")
     keep: tuple[Any, ...] = ()

@@ -40,6 +40,8 @@ class Build:
         slots = opt.fd_base_slot + opt.preserve_fds if opt.preserve_fds else 0
         if opt.console_slot is not None:
             slots = max(slots, opt.console_slot + 1)
+        if opt.device_slot is not None:
+            slots = max(slots, opt.device_slot + 1)
         return cls(spec, facts, opt, Reasons(opt.origins), caller_slots=slots, next_slot=slots)
 
     @property

@@ -104,9 +104,9 @@ def cgroup_open(path: str, slot: int, why: str = "") -> Op:
     return Op(n.OP_CGROUP_OPEN, n.HOST, (path,), (slot,), why)
 
 
-def cgroup_devices(path: str, program: bytes, why: str = "") -> Op:
-    """Attaches a device program (struct bpf_insn[]) to a v2 cgroup."""
-    return Op(n.OP_CGROUP_DEVICES, n.HOST, (path, program), (len(program),), why)
+def cgroup_devices(path: str, program: bytes, why: str = "", *, slot: int | None = None) -> Op:
+    """Attaches a device program (struct bpf_insn[]) to a v2 cgroup; ``slot`` may hold it already loaded."""
+    return Op(n.OP_CGROUP_DEVICES, n.HOST, (path, program), (len(program), n.NO_SLOT if slot is None else slot), why)
 
 
 def write(path: str, data: Text, why: str = "", *, create: bool = False, side: int | None = None) -> Op:

@@ -19,7 +19,8 @@ class CompileOptions:
     hierarchy; else from the caller's own cgroup); "" for no cgroup at all. ``controllers``: "all" hierarchies, or only the
     "needed" ones. ``overlay``: a throw-away root instead of the spec's. ``gate_socket``: path of the socket on which the
     container waits for `start`. ``console_slot``: slot of a connected socket that gets the terminal's master (or
-    ``console_socket``, the path of one). ``tty_size``: (rows, columns), 0 leaves them. ``preserve_fds`` of the caller's
+    ``console_socket``, the path of one). ``device_slot``: slot in which the caller may pass the plan's
+    device program already loaded (the last of its fds). ``tty_size``: (rows, columns), 0 leaves them. ``preserve_fds`` of the caller's
     slots from ``fd_base_slot`` on become fds 3, 4, …. ``foreground``: the container dies with its executor. ``init``: a
     small init runs as pid 1. ``usage``: what was used is read at the end. ``seccomp_bpf``/``seccomp_flags``: the compiled
     filter. ``origins``: path in the spec -> flag that asked for it, for `explain`.
@@ -34,6 +35,7 @@ class CompileOptions:
     gate_socket: str | None = None
     console_slot: int | None = None
     console_socket: str | None = None
+    device_slot: int | None = None
     tty_size: tuple[int, int] = (0, 0)
     preserve_fds: int = 0
     fd_base_slot: int = 0
