@@ -76,7 +76,8 @@ def _slice_path(slice_: str) -> str:
 
 @functools.lru_cache(maxsize=4)
 def start_time(pid: int) -> int:
-    """When a process was started, in clock ticks after boot (proc_pid_stat(5)); 0 when there is none."""
+    """When a process was started, in clock ticks after boot (proc_pid_stat(5)); 0 when there is none, or a
+    zombie."""
     return read_start_time(pid)
 
 
@@ -84,7 +85,8 @@ def read_start_time(pid: int) -> int:
     """`start_time`, always read afresh."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[19])
+            fields = file.read().rpartition(b")")[2].split()
+            return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
     except (OSError, IndexError, ValueError):
         return 0
 

@@ -1,207 +1,310 @@
-"""A container's cgroups after its start: who is inside, freezing, killing, other limits, removal."""
+"""The life of a container's cgroups after its start: look, freeze, signal, change limits, remove."""
 
 from __future__ import annotations
 
 import errno
 import os
-import signal
+import signal as signals
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from pyrt.base.errors import PyrtError, Unsupported, errno_words
+from pyrt.base.errors import Conflict, InvalidRequest, PyrtError, Unsupported, errno_words
 from pyrt.model import oci
-from pyrt.runtime.cgroup import files
-from pyrt.runtime.cgroup.layout import Layout, place
+from pyrt.runtime.cgroup.files import flat, number, read, write
+from pyrt.runtime.cgroup.layout import Layout, place, recorded
 from pyrt.runtime.cgroup.settings import Setting, settings
-from pyrt.runtime.cgroup.stats import Stats, read_stats
+from pyrt.runtime.cgroup.stats import Limits, Stats, read_limits, read_stats
 from pyrt.runtime.host import HostFacts
 
 __all__ = ["Manager"]
 
-_PATIENCE = 10.0  # seconds for processes to vanish, or to freeze
+_PATIENCE = 10.0
+"""Seconds until something that the kernel does by itself (freezing, the end of killed processes) counts as failed."""
 
 
 class Manager:
-    """The cgroups of one container, in every hierarchy of this machine."""
+    """The cgroups of one container. Methods raise PyrtError with one line; what is gone already is no error."""
 
-    def __init__(self, facts: HostFacts, path: str) -> None:
+    def __init__(self, facts: HostFacts, layout: Layout) -> None:
         self.facts = facts
-        self.path = path
-        self.layout: Layout = place(facts, path) if path else Layout()
+        self.layout = layout
 
-    # -- who is inside -----------------------------------------------------------------------------------------------
+    @classmethod
+    def of(cls, facts: HostFacts, path: str) -> Manager:
+        """By cgroup path, as `container_path` and CompileOptions.cgroup_path have it."""
+        return cls(facts, place(facts, path) if path else Layout())
 
-    def pids(self) -> list[int]:
-        """All processes inside, those of cgroups below included, by their pids as seen from here; sorted."""
-        found: set[int] = set()
-        for _, directory in self.layout.entries:
-            if os.path.isdir(directory):
-                found.update(_pids_below(directory))
-        return sorted(found)
+    @classmethod
+    def at(cls, facts: HostFacts, directories: Sequence[str]) -> Manager:
+        """By the directories that `Layout.directories` gave when the container was made."""
+        return cls(facts, recorded(facts, directories))
 
-    def exists(self) -> bool:
-        """Whether any hierarchy has it."""
-        return any(os.path.isdir(directory) for _, directory in self.layout.entries)
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """Where the cgroups are, the journal's first."""
+        return self.layout.directories
 
-    # -- freezing ----------------------------------------------------------------------------------------------------
+    # -- looking --
+
+    def pids(self) -> tuple[int, ...]:
+        """All processes of the container and of cgroups that it made itself, host view."""
+        found: dict[int, None] = {}
+        for path in self.directories[:1]:
+            for folder in _walk(path):
+                for word in (read(f"{folder}/cgroup.procs") or "").split():
+                    found[int(word)] = None
+        return tuple(pid for pid in found if pid > 0)
+
+    def stats(self) -> Stats:
+        """What it uses now."""
+        return read_stats(self.layout)
+
+    def limits(self) -> Limits:
+        """What it is limited to, as the kernel has it."""
+        return read_limits(self.layout)
+
+    def oom_kills(self) -> int:
+        """How many of its processes the kernel killed for want of memory."""
+        return self.stats().memory.oom_kills
+
+    # -- freezing --
+
+    def _freezer(self) -> tuple[str, bool] | None:
+        """(directory, v2)"""
+        if self.layout.v2 and os.path.exists(f"{self.layout.v2}/cgroup.freeze"):
+            return self.layout.v2, True
+        found = self.layout.controller("freezer")
+        return (found[0], False) if found and not found[1] else None
+
+    def frozen(self) -> bool:
+        """Whether it is frozen."""
+        found = self._freezer()
+        if found is None:
+            return False
+        path, v2 = found
+        if v2:
+            return flat(f"{path}/cgroup.events").get("frozen") == 1
+        return (read(f"{path}/freezer.state") or "").strip() in ("FROZEN", "FREEZING")
 
     def freeze(self) -> None:
-        """Stops all processes and returns once they have stopped. Raises Unsupported without a freezer."""
+        """Stops all its processes; returns when they stand still."""
         self._set_frozen(True)
 
     def thaw(self) -> None:
-        """Lets them go on. Raises Unsupported without a freezer."""
+        """Lets them go on."""
         self._set_frozen(False)
 
-    def frozen(self) -> bool:
-        """Whether it was told to stop (by itself, not by a cgroup above)."""
-        return any((files.read(file) or "").strip() in (on, "FREEZING") for file, on, _ in self._freezers())
-
-    def _freezers(self) -> Iterator[tuple[str, str, str]]:
-        """(file, value that freezes, value that thaws). One place is enough: v1's where there is one, since v2's beside it may lack
-        the processes."""
-        for hierarchy, directory in self.layout.entries:
-            if not hierarchy.v2 and "freezer" in hierarchy.controllers and os.path.exists(f"{directory}/freezer.state"):
-                yield f"{directory}/freezer.state", "FROZEN", "THAWED"
-                return
-        if self.layout.v2 and os.path.exists(f"{self.layout.v2}/cgroup.freeze"):
-            yield f"{self.layout.v2}/cgroup.freeze", "1", "0"
-
     def _set_frozen(self, wanted: bool) -> None:
-        for file, on, off in self._freezers():
-            until = time.monotonic() + _PATIENCE
-            pause = 0.0005
-            while True:
-                _put(file, on if wanted else off, "pause" if wanted else "resume")
-                if self._has_settled(file, on, wanted):
-                    return
-                if time.monotonic() > until:
-                    _put(file, off, "resume")
-                    raise PyrtError(f"cgroup {self.path}: its processes do not freeze; they were let go again")
-                time.sleep(pause)
-                pause = min(pause * 2, 0.02)
-        raise Unsupported(f"cgroup {self.path}: this machine has no freezer (neither cgroup v2 nor the v1 controller)")
-
-    def _has_settled(self, file: str, on: str, wanted: bool) -> bool:
-        if on == "1":
-            events = files.table(os.path.dirname(file) + "/cgroup.events")
-            return not wanted or events.get("frozen", 0) == 1 or events.get("populated", 0) == 0
-        # v1 answers FREEZING while a process is on its way, and writing FROZEN once more tries again
-        return (files.read(file) or "").strip() == ("FROZEN" if wanted else "THAWED")
-
-    # -- the end -----------------------------------------------------------------------------------------------------
-
-    def kill(self, number: int = signal.SIGKILL) -> None:
-        """Sends a signal to every process inside. SIGKILL also reaches those that fork meanwhile, and the frozen."""
-        if number == signal.SIGKILL and self.layout.v2 and os.path.exists(f"{self.layout.v2}/cgroup.kill"):
-            _put(f"{self.layout.v2}/cgroup.kill", "1", "kill")
-            if self.facts.mode == "v2":
-                return
-        seen: set[int] = set()
-        for _ in range(64 if number == signal.SIGKILL else 1):
-            fresh = [pid for pid in self.pids() if pid not in seen]
-            for pid in fresh:
-                try:
-                    os.kill(pid, number)
-                except ProcessLookupError:
-                    pass
-                except OSError as error:
-                    raise PyrtError(f"cannot signal process {pid}: {errno_words(error.errno or 0)}") from None
-            seen.update(fresh)
-            if not fresh:
-                break
-        if number == signal.SIGKILL and self.frozen():
-            self.thaw()
-
-    def remove(self) -> None:
-        """Kills what is inside and removes the cgroup in every hierarchy, those below it first; the journal's last.
-
-        Raises PyrtError when processes do not vanish within ten seconds.
-        """
-        until = time.monotonic() + _PATIENCE
+        found = self._freezer()
+        if found is None:
+            raise Unsupported("pausing needs the cgroup freezer, which this container does not have")
+        path, v2 = found
+        file = f"{path}/{'cgroup.freeze' if v2 else 'freezer.state'}"
+        value = ("1" if wanted else "0") if v2 else ("FROZEN" if wanted else "THAWED")
+        deadline = time.monotonic() + _PATIENCE
         pause = 0.0005
-        left = [directory for _, directory in reversed(self.layout.entries)]
         while True:
-            left = [directory for directory in left if not files.remove_tree(directory)]
+            try:
+                write(file, value)
+            except OSError as error:
+                raise PyrtError(f"write {file} = {value}: {errno_words(error.errno or 0)}") from None
+            if self._is_settled(path, v2, wanted):
+                return
+            if time.monotonic() > deadline:
+                if wanted:  # half frozen is worse than running
+                    write(file, "0" if v2 else "THAWED")
+                raise PyrtError(
+                    f"cgroup {path}: the kernel could not {'freeze' if wanted else 'thaw'} all processes within {_PATIENCE:.0f} s"
+                )
+            time.sleep(pause)
+            pause = min(pause * 2, 0.02)
+
+    @staticmethod
+    def _is_settled(path: str, v2: bool, wanted: bool) -> bool:
+        if v2:
+            return flat(f"{path}/cgroup.events").get("frozen") == int(wanted)
+        return (read(f"{path}/freezer.state") or "").strip() == ("FROZEN" if wanted else "THAWED")
+
+    # -- signals --
+
+    def signal(self, number_: int) -> None:
+        """Sends a signal to every process. SIGKILL ends even what is being forked meanwhile; frozen ones are thawed for it."""
+        if number_ == signals.SIGKILL:
+            self.kill()
+            return
+        for pid in self.pids():
+            _send(pid, number_)
+
+    def kill(self) -> None:
+        """SIGKILL to all, at once where the kernel can (cgroup.kill); returns when none is left."""
+        deadline = time.monotonic() + _PATIENCE
+        pause = 0.0005
+        while True:
+            left = self._kill_once()
             if not left:
                 return
-            if time.monotonic() > until:
-                raise PyrtError(f"cgroup {left[0]}: cannot be removed: processes {self.pids()} are still in it")
-            self.kill(signal.SIGKILL)
+            if time.monotonic() > deadline:
+                raise PyrtError(
+                    f"cgroup {self.directories[0]}: processes {', '.join(map(str, left[:8]))} do not end although they were killed"
+                )
             time.sleep(pause)
-            pause = min(pause * 2, 0.05)
+            pause = min(pause * 2, 0.02)
 
-    # -- limits ------------------------------------------------------------------------------------------------------
+    def _kill_once(self) -> tuple[int, ...]:
+        if self.layout.v2:
+            try:
+                write(f"{self.layout.v2}/cgroup.kill", "1")
+            except OSError:
+                pass
+        left = self.pids()
+        for pid in left:
+            _send(pid, signals.SIGKILL)
+        if left and self.frozen():
+            self.thaw()
+        return left
 
-    def update(self, resources: oci.LinuxResources) -> None:
-        """Applies limits to the running container. Raises Unsupported or InvalidSpec before anything is written, PyrtError
-        when the kernel refuses one (those before it stay)."""
-        for setting in _raised_first(settings(resources, self.facts), self):
-            self._apply(setting)
+    # -- the end --
 
-    def _apply(self, setting: Setting) -> None:
-        found = self.layout.controller(setting.controller) if setting.controller else (self.layout.v2, True)
-        if found is None or not found[0]:
-            raise Unsupported(f"{setting.why}: the container has no cgroup with the controller {setting.controller!r}")
-        path = f"{found[0]}/{setting.file}"
+    def remove(self) -> None:
+        """Removes all directories with those below them; the journal's last. Raises Conflict when processes live there."""
+        for path in reversed(self.directories):
+            _remove(path)
+
+    def exists(self) -> bool:
+        """Whether the journal's directory is still there."""
+        return bool(self.directories) and os.path.isdir(self.directories[0])
+
+    # -- new limits --
+
+    def update(self, resources: oci.LinuxResources, why: Callable[[str], str] = str) -> None:
+        """Changes limits of the running container. What is not in ``resources`` stays. Raises Unsupported, InvalidSpec,
+        Conflict (a memory limit below what is in use, with checkBeforeUpdate) or PyrtError; already changed limits are then
+        put back."""
+        if resources.memory is not None:
+            self._check_memory(resources.memory)
+        wanted = settings(self._completed(resources), self.facts, why)
+        undo: list[tuple[str, str]] = []
         try:
-            files.write(path, setting.value)
+            for setting in _update_order(wanted, self._current_memory()):
+                self._apply(setting, undo)
+        except PyrtError:
+            for path, old in reversed(undo):
+                try:
+                    write(path, old)
+                except OSError:
+                    continue
+            raise
+
+    def _path_of(self, setting: Setting) -> str:
+        found = self.layout.controller(setting.controller) if setting.controller else None
+        directory = found[0] if found else self.layout.v2
+        if not directory:
+            raise Unsupported(f"{setting.why}: this container has no cgroup of the controller {setting.controller!r}")
+        return f"{directory}/{setting.file}"
+
+    def _apply(self, setting: Setting, undo: list[tuple[str, str]]) -> None:
+        path = self._path_of(setting)
+        old = read(path)
+        try:
+            write(path, setting.value)
         except OSError as error:
-            if setting.optional and error.errno in (errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES):
+            if setting.optional:
                 return
-            hint = ": more is in use than that" if error.errno == errno.EBUSY else ""
-            raise PyrtError(f"{setting.why}: write {setting.value} to {path}: {errno_words(error.errno or 0)}{hint}") from None
+            hint = {
+                errno.EBUSY: ": more than that is in use",
+                errno.ENOENT: ": this kernel has no such limit",
+                errno.EINVAL: ": the kernel does not take this value beside the limits that are there",
+            }.get(error.errno or 0, "")
+            raise PyrtError(f"{setting.why}: write {path} = {setting.value}: {errno_words(error.errno or 0)}{hint}") from None
+        if old is not None and "\n" not in old.strip():
+            undo.append((path, old.strip()))
 
-    def limits(self) -> dict[str, str]:
-        """The limits in force, read back: name of the file -> its content, for the files that `update` writes."""
-        names = (
-            ("memory", ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.max", "memory.swap.max", "memory.low")),
-            ("cpu", ("cpu.shares", "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.max", "cpu.weight")),
-            ("cpuset", ("cpuset.cpus", "cpuset.mems")),
-            ("pids", ("pids.max",)),
-        )
-        found: dict[str, str] = {}
-        for controller, wanted in names:
-            place_ = self.layout.controller(controller)
-            for name in wanted if place_ else ():
-                text = files.read(f"{place_[0] if place_ else ''}/{name}")
-                if text is not None:
-                    found[name] = text.strip()
-        return found
+    def _check_memory(self, memory: oci.LinuxMemory) -> None:
+        if not memory.check_before_update or not memory.limit or memory.limit < 0:
+            return
+        usage = self.stats().memory.usage
+        if usage is not None and usage > memory.limit:
+            raise Conflict(f"linux.resources.memory.limit: {usage} bytes are in use, more than {memory.limit}")
 
-    def stats(self) -> Stats:
-        """What was and is used. Numbers that this machine does not have are zero."""
-        return read_stats(self.layout, len(self.pids()))
+    def _current_memory(self) -> int | None:
+        """The memory+swap limit of v1, on which the order of writing depends."""
+        found = self.layout.controller("memory")
+        if found is None or found[1]:
+            return None
+        return number(f"{found[0]}/memory.memsw.limit_in_bytes")
+
+    def _completed(self, resources: oci.LinuxResources) -> oci.LinuxResources:
+        """Half a limit of v2 (only the quota, only memory+swap) is completed with the half that is set."""
+        import msgspec
+
+        now = self.limits()
+        cpu, memory = resources.cpu, resources.memory
+        found = self.layout.controller("cpu")
+        if cpu is not None and found and found[1]:
+            if cpu.quota and not cpu.period and now.cpu_period:
+                cpu = msgspec.structs.replace(cpu, period=now.cpu_period)
+            elif cpu.period and not cpu.quota and now.cpu_quota:
+                cpu = msgspec.structs.replace(cpu, quota=now.cpu_quota)
+        found = self.layout.controller("memory")
+        if memory is not None and found and found[1] and memory.swap and not memory.limit:
+            if now.memory is None and memory.swap > 0:
+                raise InvalidRequest("a limit of memory plus swap needs a memory limit")
+            memory = msgspec.structs.replace(memory, limit=now.memory or -1)
+        if cpu is resources.cpu and memory is resources.memory:
+            return resources
+        return msgspec.structs.replace(resources, cpu=cpu, memory=memory)
 
 
-def _raised_first(found: list[Setting], manager: Manager) -> list[Setting]:
-    """v1 refuses a memory limit above that of memory and swap: the greater of the two goes first when both grow."""
-    by_file = {setting.file: index for index, setting in enumerate(found)}
-    limit, swap = by_file.get("memory.limit_in_bytes"), by_file.get("memory.memsw.limit_in_bytes")
-    memory = manager.layout.controller("memory")
-    if limit is None or swap is None or memory is None:
-        return found
-    now = files.number(f"{memory[0]}/memory.memsw.limit_in_bytes", -1)
-    value = found[limit].value
-    grows = value == "-1" or (value.isdigit() and now >= 0 and int(value) > now)
-    first, second = (swap, limit) if grows else (limit, swap)
-    rest = [setting for index, setting in enumerate(found) if index not in (limit, swap)]
-    return [found[first], found[second], *rest]
+def _update_order(wanted: list[Setting], memsw: int | None) -> Iterator[Setting]:
+    """v1 refuses memory > memory+swap at every moment: when growing, the sum goes first."""
+    limit = next((s for s in wanted if s.file == "memory.limit_in_bytes"), None)
+    swap = next((s for s in wanted if s.file == "memory.memsw.limit_in_bytes"), None)
+    swap_first = limit is not None and swap is not None and memsw is not None and (swap.value == "-1" or int(swap.value) > memsw)
+    for setting in wanted:
+        if swap_first and setting is limit and swap is not None:
+            yield swap
+        if not (swap_first and setting is swap):
+            yield setting
 
 
-def _put(path: str, value: str, what: str) -> None:
+def _send(pid: int, number_: int) -> None:
     try:
-        files.write(path, value)
-    except FileNotFoundError:
-        raise PyrtError(f"cannot {what}: {path}: its cgroup is gone") from None
-    except OSError as error:
-        if error.errno == errno.ENODEV:
-            raise PyrtError(f"cannot {what}: {path}: its cgroup is gone") from None
-        raise PyrtError(f"cannot {what}: write {value} to {path}: {errno_words(error.errno or 0)}") from None
+        os.kill(pid, number_)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        raise PyrtError(f"process {pid}: this user may not send it signals") from None
 
 
-def _pids_below(directory: str) -> Iterator[int]:
-    for folder, below, _ in os.walk(directory):
-        for words in files.lines(f"{folder}/cgroup.procs"):
-            yield from (int(word) for word in words)
-        below.sort()
+def _walk(path: str) -> Iterator[str]:
+    """The directory and all below it, parents first; nothing when it is not there."""
+    yield path
+    try:
+        with os.scandir(path) as entries:
+            folders = sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return
+    for folder in folders:
+        yield from _walk(folder)
+
+
+def _remove(path: str) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    pause = 0.0005
+    while True:
+        busy = False
+        for folder in reversed(list(_walk(path))):
+            try:
+                os.rmdir(folder)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno not in (errno.EBUSY, errno.ENOTEMPTY, errno.EINTR):
+                    raise PyrtError(f"remove cgroup {folder}: {errno_words(error.errno or 0)}") from None
+                busy = True
+        if not busy:
+            return
+        if time.monotonic() > deadline:
+            raise Conflict(f"cgroup {path} cannot be removed: processes live in it")
+        time.sleep(pause)
+        pause = min(pause * 2, 0.02)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pyrt import native as n
 from pyrt.base.errors import Unsupported
 from pyrt.model import oci
-from pyrt.runtime.cgroup.layout import Layout, below_device_folder, container_path, place
+from pyrt.runtime.cgroup.layout import Layout, container_path, place
 from pyrt.runtime.cgroup.settings import Setting, controllers, settings
 from pyrt.runtime.devices_bpf import Rule, allows_everything, program, rules_of, v1_lines
 from pyrt.runtime.host import HostFacts
@@ -48,18 +48,10 @@ def compile_cgroups(build: Build) -> Cgroups:
         layout = place(build.facts, _path(build), needed)
     else:
         layout = place(build.facts, _path(build))
-    code = program(rules) if rules and bpf else None
-    shared = ""
-    if code is not None and only_needed:
-        layout, shared = below_device_folder(layout, code)
     _make(build, layout, needed, only_needed)
     for setting in limits:
         build.before.append(_write(layout, setting))
-    if code is not None:
-        why = build.why(f"{_AT}.devices")
-        build.before.append(ops.cgroup_devices(shared or layout.v2, code, why, once=bool(shared)))
-    elif rules:
-        _v1_devices(build, layout, rules)
+    _devices(build, layout, rules, bpf)
     _after_end(build, layout)
     slot = None
     if layout.v2:

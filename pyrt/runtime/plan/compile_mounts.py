@@ -157,6 +157,8 @@ def _cgroup(build: Build, kind: str, target: str, options: MountOptions, cgroups
     facts = build.facts
     if kind == "cgroup2" or facts.mode == "v2":
         _cgroup_v2(build, target, options, identity, why)
+    elif cgroups.layout.v2 and not cgroups.layout.v1 and build.has_namespace("cgroup"):
+        _cgroup_v2(build, target, options, identity, why)  # it has no other: one mount instead of two
     elif facts.mode in ("v1", "hybrid"):
         _cgroup_v1(build, target, options, cgroups, why)
     else:

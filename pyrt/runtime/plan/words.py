@@ -99,6 +99,10 @@ def _cgroup_mkdir(op: Op) -> str:
     return _and(f"make cgroup {_s(op, 0)}", f"with {' '.join(enable)}" if enable else "")
 
 
+def _cgroup_devices(op: Op) -> str:
+    return f"device program of {_n(op, 0) // 8} instructions on cgroup {_s(op, 0)}"
+
+
 def _write(op: Op) -> str:
     path, data = _s(op, 0), _short(_s(op, 1))
     return f"write {path} {'(new) ' if _n(op, 1) & 1 else ''}= {data}" if data else f"write nothing to {path}"
@@ -281,7 +285,7 @@ _SAY: dict[int, Callable[[Op], str]] = {
     n.OP_CGROUP_ATTACH: lambda op: f"enter cgroup {_s(op, 0)}",
     n.OP_CGROUP_KILL: lambda op: f"kill all in cgroup {_s(op, 0)}",
     n.OP_CGROUP_OPEN: lambda op: f"open cgroup {_s(op, 0)}",
-    n.OP_CGROUP_DEVICES: lambda op: f"device program of {_n(op, 0) // 8} instructions on cgroup {_s(op, 0)}",
+    n.OP_CGROUP_DEVICES: _cgroup_devices,
     n.OP_WRITE: _write,
     n.OP_USAGE: _usage,
     n.OP_OPEN_TREE: _open_tree,
