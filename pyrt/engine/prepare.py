@@ -108,10 +108,11 @@ def _compile(req: RunRequest, image: ResolvedImage, tty_size: tuple[int, int]) -
     here = _with_cgroup_mount(surroundings(), req)
     built = build_spec(req, container_id=placeholder, image_root=image.root, image=image.config, here=here, hidden=image.hidden)
     overlay = OverlayRoot(
-        lower=(image.root,),
+        lower=() if image.split else (image.root,),
         extra=image.layers,
         files=_root_files(req, image, built),
-        userxattr=built.userns,
+        userxattr=built.userns or host_facts().in_userns,
+        detach=built.userns and not host_facts().rootless,
     )
     plan = compile_create(built.spec, host_facts(), _options(req, placeholder, built, overlay, tty_size))
     return Prepared(plan, encode(plan), placeholder, built.spec, _device_program(plan))

@@ -12,7 +12,7 @@ import os
 import select
 import stat
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pyrt.base.errors import NotFound, errno_words
@@ -28,6 +28,7 @@ __all__ = [
     "mount_table",
     "parse_mountinfo",
     "root_directory",
+    "split_root",
 ]
 
 FRESH = ("/proc", "/sys", "/dev", "/run", "/tmp")
@@ -124,6 +125,12 @@ class MountTable:
         self._mounts: tuple[HostMount, ...] = ()
         self._layers: dict[tuple[str, tuple[str, ...]], tuple[ExtraLayer, ...]] = {}
 
+    def mounts(self) -> tuple[HostMount, ...]:
+        """All visible mounts as they are now."""
+        with self._lock:
+            self._refresh()
+            return self._mounts
+
     def layers(self, root: str = "/", skip: tuple[str, ...] = FRESH) -> tuple[ExtraLayer, ...]:
         """`extra_layers` of the machine as it is now. The same object as long as nothing has changed."""
         with self._lock:
@@ -191,3 +198,43 @@ def root_directory(path: str) -> str:
     except OSError as e:
         raise NotFound(f"--rootfs {path}: {errno_words(e.errno or 0)}") from None
     raise NotFound(f"--rootfs {path}: not a directory")
+
+
+# -- without privileges ----------------------------------------------------------------------------------------------
+
+_DEEPEST = 4
+_MOST_ENTRIES = 256
+
+
+def split_root(mounts: Iterable[HostMount], root: str = "/", fresh: tuple[str, ...] = FRESH) -> tuple[ExtraLayer, ...]:
+    """The root as pieces that have no mount below them: a layer for each directory, links and empty directories.
+
+    ``mounts`` are all of the machine's. Directories with mounts below are taken apart, level by level. Files between them
+    are bound read-only.
+    """
+    places = [mount.path for mount in mounts]
+    skipped = {root.rstrip("/") + path for path in fresh} | set(state_dirs())
+    return tuple(_pieces(root, "", places, skipped, 0))
+
+
+def _pieces(folder: str, inside: str, places: list[str], skipped: set[str], depth: int) -> Iterator[ExtraLayer]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)[:_MOST_ENTRIES]
+    except OSError:
+        return
+    for entry in entries:
+        path = f"{inside}/{entry.name}"
+        if entry.path in skipped:
+            yield ExtraLayer(entry.path, path, "dir")
+        elif entry.is_symlink():
+            yield ExtraLayer(os.readlink(entry.path), path, "link")
+        elif not entry.is_dir(follow_symlinks=False):
+            if entry.is_file(follow_symlinks=False) and os.access(entry.path, os.R_OK):
+                yield ExtraLayer(entry.path, path, "bind")
+        elif not any(place.startswith(entry.path + "/") for place in places):
+            yield ExtraLayer(entry.path, path, "overlay")
+        elif depth + 1 >= _DEEPEST:
+            yield ExtraLayer(entry.path, path, "rbind")
+        else:
+            yield ExtraLayer(entry.path, path, "dir")
+            yield from _pieces(entry.path, path, places, skipped, depth + 1)

@@ -9,10 +9,11 @@ __all__ = ["ExtraLayer", "OverlayRoot", "RootFile"]
 
 @dataclass(frozen=True, slots=True)
 class ExtraLayer:
-    """A host file system mounted below the root: ``source`` on the host, ``path`` in the container.
+    """A part of the root with a place of its own: ``source`` on the host, ``path`` in the container.
 
-    ``kind`` is "overlay" (its own layer, writes vanish) or "bind" (read-only on the host too, or a single file: bound
-    read-only, without what is mounted below it).
+    ``kind``: "overlay" (its own layer, writes vanish), "bind" (read-only on the host too, or a single file: bound
+    read-only, without what is mounted below it), "rbind" (with it), "dir" (an empty directory that looks like the source),
+    "link" (a symbolic link whose text is ``source``).
     """
 
     source: str
@@ -38,9 +39,15 @@ class RootFile:
 
 @dataclass(frozen=True, slots=True)
 class OverlayRoot:
-    """Lower directories (top first, host paths), file systems below, files of the upper layer."""
+    """Lower directories (top first, host paths), what else the root is made of, and files of the upper layers.
+
+    Without a ``lower`` the root is an empty directory that ``extra`` fills: in a user namespace made by an unprivileged
+    user the kernel takes no directory as a layer that something is mounted below. ``detach``: root makes such a user
+    namespace, and takes copies of the single mounts in. ``userxattr``: as overlayfs needs it in a user namespace.
+    """
 
     lower: tuple[str, ...]
     extra: tuple[ExtraLayer, ...] = ()
     files: tuple[RootFile, ...] = ()
     userxattr: bool = False
+    detach: bool = False

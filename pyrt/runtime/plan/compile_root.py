@@ -8,7 +8,7 @@ import stat
 
 from pyrt import native as n
 from pyrt.base.errors import InvalidSpec
-from pyrt.runtime.overlay_root import ExtraLayer, OverlayRoot, RootFile
+from pyrt.runtime.overlay_root import ExtraLayer, OverlayRoot
 from pyrt.runtime.plan import constants as k
 from pyrt.runtime.plan import ops
 from pyrt.runtime.plan.build import Build, inside
@@ -92,18 +92,40 @@ def _owner_and_mode(path: str) -> tuple[int, int, int]:
 
 
 def _overlay(build: Build, overlay: OverlayRoot, scratch: str) -> None:
+    """All layers share one tmpfs: u, u1, … are their upper directories, w, w1, … their work directories, l, l1, … detached
+    lower ones, and r is where the root is put together."""
     why = build.why("root.path")
     add = build.after.append
     add(ops.mount("tmpfs", scratch, "tmpfs", ["mode=0755"], k.MS_NOSUID | k.MS_NODEV, why, at=n.AT_HOST, make_target=False))
-    upper, merged = f"{scratch}/u", f"{scratch}/r"
-    _layer_directories(build, scratch, "", overlay.lower[0] if overlay.lower else "", why)
-    if overlay.files:
-        add(ops.root(upper, why))
-        _files(build, overlay.files)
-    add(ops.mount("overlay", merged, "overlay", _overlay_options(overlay.lower, scratch, "", overlay.userxattr), 0, why, at=n.AT_HOST))
-    add(ops.root(merged, why))
+    merged = f"{scratch}/r"
+    if overlay.lower:
+        _layer_directories(build, scratch, "", overlay.lower[0], why)
+        _files(build, overlay, "/", f"{scratch}/u")
+        lower = tuple(_lower(build, overlay, path, f"{scratch}/l", why) for path in overlay.lower)
+        options = _overlay_options(lower, scratch, "", overlay.userxattr)
+        add(ops.mount("overlay", merged, "overlay", options, 0, why, at=n.AT_HOST))
+        add(ops.root(merged, why))
+    else:
+        add(ops.mkdir(merged, 0o755, 0, 0, why, at=n.AT_HOST))
+        add(ops.root(merged, why, bind_itself=True))
     for number, layer in enumerate(overlay.extra, 1):
-        _extra(build, layer, scratch, str(number), overlay.userxattr)
+        _extra(build, overlay, layer, scratch, str(number))
+
+
+def _lower(build: Build, overlay: OverlayRoot, path: str, place: str, why: str) -> str:
+    """Where an overlay finds ``path``: there, or as a copy of that one mount. In a new user namespace the mounts below it are
+    locked to it, and the kernel takes no such directory as a layer."""
+    if not overlay.detach:
+        return path
+    build.after.append(ops.mkdir(place, 0o700, 0, 0, why, at=n.AT_HOST))
+    build.after.append(ops.bind("", place, 0, why, at=n.AT_HOST, slot=_detached(build, path, why), make_target=False))
+    return place
+
+
+def _detached(build: Build, path: str, why: str) -> int:
+    slot = build.new_slot()
+    build.before.append(ops.open_tree(path, slot, why))
+    return slot
 
 
 def _layer_directories(build: Build, scratch: str, number: str, lower: str, why: str) -> None:
@@ -120,25 +142,57 @@ def _overlay_options(lower: tuple[str, ...], scratch: str, number: str, userxatt
     return options
 
 
-def _files(build: Build, files: tuple[RootFile, ...]) -> None:
-    """Files of the upper layer, before it is mounted."""
+def _files(build: Build, overlay: OverlayRoot, layer: str, upper: str) -> None:
+    """The files that belong into the upper directory of the layer at ``layer``, before it is mounted."""
+    inner = [extra.path for extra in overlay.extra if extra.path != layer and inside(extra.path).startswith(layer)]
+    files = [
+        file
+        for file in overlay.files
+        if _is_below(file.path, layer) and not any(_is_below(file.path, path) for path in inner)
+    ]
+    if not files:
+        return
+    build.after.append(ops.root(upper, "default"))
     made: set[str] = set()
     for file in files:
-        folder = posixpath.dirname(file.path)
+        path = file.path if layer == "/" else file.path[len(layer) :]
+        folder = posixpath.dirname(path)
         if folder not in ("/", "") and folder not in made:
             made.add(folder)
             build.after.append(ops.mkdir(folder, file.dir_mode, file.dir_uid, file.dir_gid, "default"))
-        build.after.append(ops.write_file(file.path, file.data, file.mode, "default"))
+        build.after.append(ops.write_file(path, file.data, file.mode, "default"))
 
 
-def _extra(build: Build, layer: ExtraLayer, scratch: str, number: str, userxattr: bool) -> None:
-    why = f"mounted on {layer.source}"
-    if layer.kind == "bind":
-        build.after.append(ops.bind(layer.source, layer.path, k.MS_RDONLY, why, make_target=False))
-        return
+def _is_below(path: str, folder: str) -> bool:
+    return folder == "/" or path.startswith(folder + "/")
+
+
+def _extra(build: Build, overlay: OverlayRoot, layer: ExtraLayer, scratch: str, number: str) -> None:
+    why = f"mounted on {layer.source}" if overlay.lower else build.why("root.path")
+    add = build.after.append
+    if layer.kind == "dir":
+        add(ops.mkdir(layer.path, *_owner_and_mode(layer.source), why))
+    elif layer.kind == "link":
+        add(ops.symlink(layer.source, layer.path, why))
+    elif layer.kind == "bind" and overlay.detach:
+        slot = _detached(build, layer.source, why)
+        add(ops.bind("", layer.path, k.MS_RDONLY, why, slot=slot, make_target=not overlay.lower))
+    elif layer.kind in ("bind", "rbind"):
+        flags = k.MS_RDONLY | (k.MS_REC if layer.kind == "rbind" else 0)
+        add(ops.bind(layer.source, layer.path, flags, why, make_target=not overlay.lower))
+    else:
+        _layer(build, overlay, layer, scratch, number, why)
+
+
+def _layer(build: Build, overlay: OverlayRoot, layer: ExtraLayer, scratch: str, number: str, why: str) -> None:
     _layer_directories(build, scratch, number, layer.source, why)
-    options = _overlay_options((layer.source,), scratch, number, userxattr)
-    build.after.append(ops.mount("overlay", layer.path, "overlay", options, 0, why, make_target=False))
+    merged = f"{scratch}/r"
+    if any(_is_below(file.path, layer.path) for file in overlay.files) and not overlay.lower:
+        _files(build, overlay, layer.path, f"{scratch}/u{number}")
+        build.after.append(ops.root(merged, why))
+    lower = _lower(build, overlay, layer.source, f"{scratch}/l{number}", why)
+    options = _overlay_options((lower,), scratch, number, overlay.userxattr)
+    build.after.append(ops.mount("overlay", layer.path, "overlay", options, 0, why, make_target=not overlay.lower))
 
 
 # -- pivot -----------------------------------------------------------------------------------------------------------
@@ -148,7 +202,10 @@ def compile_pivot(build: Build) -> None:
     """The root becomes read-only if asked for, then /, then takes its propagation."""
     root = build.spec.root
     if root is not None and root.readonly:
-        build.after.append(ops.mount_attr("/", k.MOUNT_ATTR_RDONLY, 0, build.why("root.readonly")))
+        why = build.why("root.readonly")
+        layers = build.opt.overlay.extra if build.opt.overlay else ()
+        for path in ("/", *(layer.path for layer in layers if layer.kind == "overlay")):
+            build.after.append(ops.mount_attr(path, k.MOUNT_ATTR_RDONLY, 0, why))
     build.after.append(ops.pivot("--no-pivot" if build.opt.no_pivot else "default", no_pivot=build.opt.no_pivot))
     wanted = build.linux.rootfs_propagation
     if wanted:
@@ -157,9 +214,6 @@ def compile_pivot(build: Build) -> None:
 
 def container_root(build: Build) -> str:
     """A host path below which the container's files can be read while compiling (lowest layer of an overlay)."""
-    overlay = build.opt.overlay
-    if overlay:
-        return overlay.lower[0] if overlay.lower else "/"
     return root_path(build)
 
 

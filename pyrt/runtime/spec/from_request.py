@@ -260,7 +260,7 @@ def _process(
         args=_command(req, image),
         env=_environment(req, image, who, hostname),
         cwd=os.path.normpath(req.workdir or image.workdir or "/").replace("//", "/"),
-        user=oci.User(uid=who.uid, gid=who.gid, additional_gids=who.groups),
+        user=oci.User(uid=who.uid, gid=who.gid, additional_gids=_groups(req, who, here)),
         capabilities=sets,
         rlimits=tuple(oci.Rlimit(type=units.ULIMITS[limit.name], soft=limit.soft, hard=limit.hard) for limit in req.ulimits),
         no_new_privileges=security.no_new_privileges,
@@ -268,6 +268,15 @@ def _process(
         selinux_label=_selinux_label(security.label, here),
         oom_score_adj=req.oom_score_adj,
     )
+
+
+def _groups(req: RunRequest, who: Identity, here: Surroundings) -> tuple[int, ...]:
+    """The supplementary groups. A user whose namespace has one group only may set none (user_namespaces(7))."""
+    if here.root or len(here.gid_map) > 1:
+        return who.groups
+    if req.group_add:
+        raise Unsupported("--group-add: give this user a range in /etc/subgid and install newgidmap")
+    return ()
 
 
 def _note_process(req: RunRequest, origins: dict[str, str]) -> None:
