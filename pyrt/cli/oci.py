@@ -457,8 +457,10 @@ def _main(argv: list[str]) -> int:
         text = str(error)
     except OSError as error:
         text = f"{error.filename}: {errno_words(error.errno or 0)}" if error.filename else errno_words(error.errno or 0)
-    except (MemoryError, UnicodeError) as error:
-        text = f"{type(error).__name__}: {error}"
+    except Exception as error:
+        if "--debug" in argv:
+            raise
+        text = f"internal error: {type(error).__name__}: {error} (--debug shows where)"
     log = ctx.obj.log if ctx is not None and isinstance(ctx.obj, Globals) else _log_of(argv)
     log.error(text)
     return 1

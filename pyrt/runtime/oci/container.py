@@ -12,7 +12,6 @@ import time
 
 from pyrt.base.errors import Conflict, PyrtError, errno_words
 from pyrt.model import oci
-from pyrt.runtime.cgroup.layout import recorded
 from pyrt.runtime.cgroup.manager import Manager
 from pyrt.runtime.host import host_facts
 from pyrt.runtime.oci import procinfo
@@ -90,13 +89,13 @@ class Container:
         more.
         """
         if everyone:
-            self.cgroup.kill(number)
+            self.cgroup.signal(number)
             return
         if not self._signal(number):
             raise Conflict("container not running")
         if number == signal.SIGKILL:
             if not self._has_own_pids():  # no kernel ends the others with init
-                self.cgroup.kill(number)
+                self.cgroup.kill()
             self._thaw()
 
     def _signal(self, number: int) -> bool:
@@ -170,8 +169,7 @@ class Container:
         """Removes cgroups and state of a container that has ended, then runs the poststop hooks; gives their
         warnings.
         """
-        if self.record.cgroups:
-            self.cgroup.remove()
+        _remove_cgroup(self.record)
         self.store.remove(self.id)
         hooks = self.record.config.hooks
         return run_hooks(hooks.poststop, self.state(STOPPED), "poststop") if hooks else []
@@ -179,16 +177,17 @@ class Container:
 
 def end_leftover(record: Record) -> None:
     """Removes what a killed `create` may have left beside its directory: a cgroup with or without processes."""
+    _remove_cgroup(record)
+
+
+def _remove_cgroup(record: Record) -> None:
+    """Ends what still lives in it: without a pid namespace of its own the end of init ends nobody else."""
     if record.cgroups:
         manager = cgroup_of(record)
-        manager.kill(signal.SIGKILL)
+        manager.kill()
         manager.remove()
 
 
 def cgroup_of(record: Record) -> Manager:
     """The cgroups that the record names: a relative cgroupsPath means something else wherever a later command runs."""
-    facts = host_facts()
-    manager = Manager(facts, "")
-    manager.layout = recorded(facts, record.cgroups)
-    manager.path = record.cgroups[0] if record.cgroups else ""
-    return manager
+    return Manager.at(host_facts(), record.cgroups)

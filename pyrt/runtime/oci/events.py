@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import select
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from pyrt.runtime.cgroup.stats import IoEntry, Stats
+from pyrt.runtime.cgroup.stats import BlockStats, Stats
 from pyrt.runtime.oci.container import Container
 
 __all__ = ["from_stats", "statistics", "watch"]
@@ -24,7 +25,7 @@ def statistics(container: Container) -> dict[str, Any]:
 def from_stats(stats: Stats) -> dict[str, Any]:
     """runc's `Stats` object (types/events.go): containerd and others read these names."""
     cpu, memory = stats.cpu, stats.memory
-    usage: dict[str, Any] = {"total": cpu.total, "kernel": cpu.system, "user": cpu.user}
+    usage: dict[str, Any] = {"total": cpu.usage or 0, "kernel": cpu.system or 0, "user": cpu.user or 0}
     if cpu.per_cpu:
         usage["percpu"] = list(cpu.per_cpu)
     throttling = {
@@ -32,40 +33,50 @@ def from_stats(stats: Stats) -> dict[str, Any]:
         "throttledPeriods": cpu.throttled_periods,
         "throttledTime": cpu.throttled_time,
     }
-    return {
+    document: dict[str, Any] = {
         "cpu": {"usage": usage, "throttling": throttling},
         "memory": {
             "cache": memory.cache,
-            "usage": _entry(memory.limit, memory.usage, memory.peak, memory.fail_count),
-            "swap": _entry(memory.swap_limit, memory.swap_usage, 0, 0),
+            "usage": _entry(_limit(memory.limit), memory.usage, memory.peak, memory.fail_count),
+            "swap": _entry(_limit(memory.swap_limit), memory.swap_usage, memory.swap_peak, 0),
             "kernel": _entry(0, memory.kernel_usage, 0, 0),
             "kernelTCP": _entry(0, 0, 0, 0),
             "raw": memory.raw,
         },
-        "pids": {"current": stats.pids, "limit": stats.pids_limit},
+        "pids": {"current": stats.pids.current or 0, "limit": stats.pids.limit or 0},
         "blkio": {
-            "ioServiceBytesRecursive": [_io(entry) for entry in stats.io_bytes],
-            "ioServicedRecursive": [_io(entry) for entry in stats.io_operations],
+            "ioServiceBytesRecursive": [e for b in stats.block for e in _io(b, b.read_bytes, b.write_bytes)],
+            "ioServicedRecursive": [e for b in stats.block for e in _io(b, b.read_ops, b.write_ops)],
         },
-        "hugetlb": {size: {"usage": huge.usage, "max": huge.peak, "failcnt": huge.fail_count} for size, huge in stats.hugetlb.items()},
+        "hugetlb": {h.size: {"usage": h.usage, "max": h.peak or 0, "failcnt": h.fail_count} for h in stats.hugetlb},
         "intel_rdt": {},
         "network_interfaces": None,
     }
+    for part, pressure in (("cpu", cpu.pressure), ("memory", memory.pressure), ("blkio", stats.io_pressure)):
+        if pressure:
+            document[part]["psi"] = {kind: dataclasses.asdict(line) for kind, line in pressure.items()}
+    return document
 
 
-def _entry(limit: int, usage: int, peak: int, failures: int) -> dict[str, int]:
-    return {"limit": limit, "usage": usage, "max": peak, "failcnt": failures}
+def _limit(value: int | None) -> int:
+    """No limit is the largest number, as the kernel (v1) and runc (v2) say it."""
+    return (1 << 64) - 1 if value is None else value
 
 
-def _io(entry: IoEntry) -> dict[str, Any]:
-    return {"major": entry.major, "minor": entry.minor, "op": entry.op, "value": entry.value}
+def _entry(limit: int, usage: int | None, peak: int | None, failures: int) -> dict[str, int]:
+    return {"limit": limit, "usage": usage or 0, "max": peak or 0, "failcnt": failures}
+
+
+def _io(block: BlockStats, read: int, written: int) -> list[dict[str, Any]]:
+    device = {"major": block.major, "minor": block.minor}
+    return [{**device, "op": "Read", "value": read}, {**device, "op": "Write", "value": written}]
 
 
 def watch(container: Container, interval: float) -> Iterator[dict[str, Any]]:
     """Until the container ends: statistics every `interval` seconds, and an "oom" event for every kill as it
     happens.
     """
-    kills = container.cgroup.stats().memory.oom_kills
+    kills = container.cgroup.oom_kills()
     following = time.monotonic() + interval
     with _Bell(container) as bell:
         while container.init_is_alive():
@@ -75,7 +86,7 @@ def watch(container: Container, interval: float) -> Iterator[dict[str, Any]]:
                 following += interval
                 continue
             bell.wait(min(left, _LOOK_EVERY))
-            now = container.cgroup.stats().memory.oom_kills
+            now = container.cgroup.oom_kills()
             for _ in range(kills, now):
                 yield {"type": "oom", "id": container.id}
             kills = max(kills, now)

@@ -157,7 +157,7 @@ def _prepare(store: Store, request: Request, spec: oci.Spec, left: Record | None
         spec = _with_process(spec, _with_env(process, listen))
     facts = host_facts()
     linux = spec.linux or oci.Linux()
-    cgroups = Manager(facts, container_path(facts, linux.cgroups_path, request.id) if facts.cgroup_writable else "")
+    cgroups = Manager.of(facts, container_path(facts, linux.cgroups_path, request.id) if facts.cgroup_writable else "")
     _check_cgroup(cgroups)
     record = Record(
         oci_version=spec.oci_version,
@@ -167,7 +167,7 @@ def _prepare(store: Store, request: Request, spec: oci.Spec, left: Record | None
         created=_now(),
         config=spec,
         boot=procinfo.boot_id(),
-        cgroups=cgroups.layout.directories,
+        cgroups=cgroups.directories,
         annotations=spec.annotations,
     )
     store.save(record)
