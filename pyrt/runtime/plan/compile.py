@@ -47,8 +47,7 @@ def compile_create(spec: oci.Spec, facts: HostFacts, opt: CompileOptions) -> Pla
     else:
         raise Unsupported(f"{build.why('linux.namespaces')}: a container without a mount namespace of its own")
     process = _with_home(process, container_root(build))
-    limits_done = identity.inside and facts.euid == 0
-    compile_process(build, process, identity, limits_done=limits_done, new=True)
+    compile_process(build, process, identity, new=True)
     return build.plan()
 
 
@@ -128,14 +127,14 @@ def compile_exec(process: oci.Process, spec: oci.Spec, target: JoinTarget, facts
         slot = build.new_slot()
         build.before.append(ops.cgroup_open(target.cgroup_v2, slot, "exec"))
     again = "pid" in target.namespaces
-    build.after.append(ops.clone(0, None if again else slot, "exec"))
+    build.after.append(ops.clone(0, slot, "exec"))
     for path in target.cgroups:
         build.after.append(ops.cgroup_attach(path, "exec"))
     raise_limits(build, process)  # while it is still the caller's: in the container it may have lost the right to
     paths = {kind: f"/proc/{target.pid}/ns/{k.NAMESPACE_FILES[kind]}" for kind in target.namespaces}
     join(build, paths)
     if again:
-        build.after.append(ops.clone(0, slot, "exec", again=True))
+        build.after.append(ops.clone(0, None, "exec", again=True))
     inside_userns = "user" in target.namespaces
     identity = Identity(joined=inside_userns, setgroups=not inside_userns or _setgroups_allowed(target.pid))
     protect(build)
@@ -143,7 +142,7 @@ def compile_exec(process: oci.Process, spec: oci.Spec, target: JoinTarget, facts
         build.after.append(ops.setid(0, 0, (), "exec", keep_groups=True))
     compile_console(build, process, new=False)
     process = _with_home(process, f"/proc/{target.pid}/root")
-    compile_process(build, process, identity, limits_done=True, new=False)
+    compile_process(build, process, identity, new=False)
     return build.plan()
 
 

@@ -11,21 +11,51 @@ from pyrt.runtime.plan import constants as k
 from pyrt.runtime.plan import ops
 from pyrt.runtime.plan.build import Build
 
-__all__ = ["compile_scheduling", "raise_limits"]
+__all__ = ["compile_scheduling", "final_limits", "needs_rights", "raise_limits"]
+
+
+def needs_rights(process: oci.Process) -> bool:
+    """Whether limits or the OOM score need rights over the whole machine, which a user namespace does not give."""
+    if process.oom_score_adj is not None and process.oom_score_adj < 0:
+        return True
+    return any(_raises(limit) for limit in process.rlimits)
+
+
+def _raises(limit: oci.Rlimit) -> bool:
+    """Above the hard limit that we, and so the executor, have ourselves."""
+    number = k.RLIMITS.get(limit.type)
+    if number is None:
+        return False
+    import resource
+
+    own = resource.getrlimit(number)[1]
+    return own != resource.RLIM_INFINITY and limit.hard > own
 
 
 def raise_limits(build: Build, process: oci.Process) -> None:
-    """Resource limits and the OOM score: what may need rights over the whole machine."""
+    """The OOM score, and hard limits that are raised. Lower ones wait: they could hinder what the runtime still has to do."""
     if process.oom_score_adj is not None:
         build.after.append(ops.oom_score(process.oom_score_adj, build.why("process.oomScoreAdj")))
     for index, limit in enumerate(process.rlimits):
-        path = f"process.rlimits[{index}]"
-        number = k.RLIMITS.get(limit.type)
-        if number is None:
-            raise InvalidSpec(f"{limit.type!r} is no resource limit, as RLIMIT_NOFILE", f"{path}.type")
-        if limit.soft > limit.hard:
-            raise InvalidSpec(f"the soft limit {limit.soft} is above the hard limit {limit.hard}", path)
-        build.after.append(ops.rlimit(number, limit.soft, limit.hard, build.why(path)))
+        number = _number(limit, index)
+        if _raises(limit):
+            build.after.append(ops.rlimit(number, limit.hard, limit.hard, build.why(f"process.rlimits[{index}]")))
+
+
+def final_limits(build: Build, process: oci.Process) -> None:
+    """Resource limits as the program shall have them."""
+    for index, limit in enumerate(process.rlimits):
+        build.after.append(ops.rlimit(_number(limit, index), limit.soft, limit.hard, build.why(f"process.rlimits[{index}]")))
+
+
+def _number(limit: oci.Rlimit, index: int) -> int:
+    path = f"process.rlimits[{index}]"
+    number = k.RLIMITS.get(limit.type)
+    if number is None:
+        raise InvalidSpec(f"{limit.type!r} is no resource limit, as RLIMIT_NOFILE", f"{path}.type")
+    if limit.soft > limit.hard:
+        raise InvalidSpec(f"the soft limit {limit.soft} is above the hard limit {limit.hard}", path)
+    return number
 
 
 def compile_scheduling(build: Build, process: oci.Process) -> None:

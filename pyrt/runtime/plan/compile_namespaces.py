@@ -16,7 +16,7 @@ from pyrt.runtime.plan import constants as k
 from pyrt.runtime.plan import ops
 from pyrt.runtime.plan.build import Build
 from pyrt.runtime.plan.compile_cgroup import Cgroups
-from pyrt.runtime.plan.compile_limits import raise_limits
+from pyrt.runtime.plan.compile_limits import needs_rights, raise_limits
 
 __all__ = ["Identity", "compile_turn", "join", "map_text", "protect", "time_text"]
 
@@ -47,7 +47,7 @@ def compile_turn(build: Build, cgroups: Cgroups) -> Identity:
         identity = Identity(identity.new, identity.joined, helper.setgroups)
     time_late = bool(new & k.CLONE_NEWTIME) and build.facts.kernel >= _TIME_AT_EXEC
     process = build.spec.process
-    raised = identity.inside and build.facts.euid == 0 and process is not None and _raises(process)
+    raised = identity.inside and build.facts.euid == 0 and process is not None and needs_rights(process)
     again = (
         "pid" in joins
         or (identity.new and bool(joins))
@@ -58,8 +58,10 @@ def compile_turn(build: Build, cgroups: Cgroups) -> Identity:
     cloned = new & ~(k.CLONE_NEWCGROUP | k.CLONE_NEWTIME)
     why = build.why("linux.namespaces")
     if again:
-        _first_clone(build, cgroups, joins, new, time_late, raised)
-        build.after.append(ops.clone(cloned, cgroups.slot, why, again=True))
+        # From inside another cgroup namespace the kernel may not find the cgroup (nsdelegate): then the first one goes there.
+        first_slot = cgroups.slot if "cgroup" in joins else None
+        _first_clone(build, cgroups, joins, first_slot, early=raised, new_time=bool(new & k.CLONE_NEWTIME) and not time_late)
+        build.after.append(ops.clone(cloned, None if first_slot is not None else cgroups.slot, why, again=True))
     else:
         build.after.append(ops.clone(cloned, cgroups.slot, why))
     if identity.new:
@@ -72,6 +74,8 @@ def compile_turn(build: Build, cgroups: Cgroups) -> Identity:
         build.after.append(ops.unshare(k.CLONE_NEWCGROUP, build.why(_space(build, "cgroup"))))
     if new & k.CLONE_NEWTIME and time_late:
         _new_time(build)
+    if not raised and process is not None:
+        raise_limits(build, process)
     if identity.inside:
         build.after.append(ops.setid(0, 0, (), build.why(_space(build, "user")), keep_groups=True))
     if "mount" in joins and not again:
@@ -79,20 +83,16 @@ def compile_turn(build: Build, cgroups: Cgroups) -> Identity:
     return identity
 
 
-def _first_clone(build: Build, cgroups: Cgroups, joins: dict[str, str], new: int, time_late: bool, raised: bool) -> None:
-    """The process that enters what is there already, and then gives birth to the container's own."""
-    build.after.append(ops.clone(0, None, build.why("linux.namespaces")))
+def _first_clone(build: Build, cgroups: Cgroups, joins: dict[str, str], slot: int | None, *, early: bool, new_time: bool) -> None:
+    """The process that enters what is there already, and then gives birth to the container's own. ``early``: with limits."""
+    build.after.append(ops.clone(0, slot, build.why("linux.namespaces")))
     build.after += cgroups.attach
     process = build.spec.process
-    if raised and process is not None:
+    if early and process is not None:
         raise_limits(build, process)
     join(build, joins)
-    if new & k.CLONE_NEWTIME and not time_late:
+    if new_time:
         _new_time(build)
-
-
-def _raises(process: oci.Process) -> bool:
-    return bool(process.rlimits) or process.oom_score_adj is not None
 
 
 def protect(build: Build) -> None:

@@ -11,7 +11,7 @@ from pyrt.model import oci
 from pyrt.runtime.plan import constants as k
 from pyrt.runtime.plan import ops
 from pyrt.runtime.plan.build import Build, state_json
-from pyrt.runtime.plan.compile_limits import compile_scheduling, raise_limits
+from pyrt.runtime.plan.compile_limits import compile_scheduling, final_limits
 from pyrt.runtime.plan.compile_namespaces import Identity
 from pyrt.runtime.spec.defaults import CAPABILITIES, DEFAULT_PATH
 
@@ -21,11 +21,12 @@ _DEFAULT_UMASK = 0o022
 _MAX_HOOK_SECONDS = 1 << 31
 
 
-def compile_process(build: Build, process: oci.Process, identity: Identity, *, limits_done: bool, new: bool) -> None:
-    """Everything after the root is /. ``limits_done``: rlimits were set before the user namespace; ``new``: not an exec."""
+def compile_process(build: Build, process: oci.Process, identity: Identity, *, new: bool) -> None:
+    """Everything after the root is /. ``new``: the first process of a container, not an exec.
+
+    What runs after a seccomp filter runs under the container's own policy, so as much as can be stands before it.
+    """
     add = build.after.append
-    if not limits_done:
-        raise_limits(build, process)
     compile_scheduling(build, process)
     if build.linux.personality is not None:
         add(ops.personality(_personality(build.linux.personality), build.why("linux.personality")))
@@ -36,8 +37,6 @@ def compile_process(build: Build, process: oci.Process, identity: Identity, *, l
     add(ops.umask(_DEFAULT_UMASK if umask is None else umask, build.why("process.user.umask") if umask is not None else "default"))
     if process.no_new_privileges:
         add(ops.no_new_privs(build.why("process.noNewPrivileges")))
-    else:
-        _seccomp(build)  # without no_new_privs only root of the namespace may load a filter
     _rights(build, process, identity)
     _program(build, process, new)
 
@@ -77,12 +76,16 @@ def capability_mask(names: tuple[str, ...]) -> int:
 
 
 def _rights(build: Build, process: oci.Process, identity: Identity) -> None:
-    """Bounding set first, which needs CAP_SETPCAP; directory while still everything can be entered; ids; then the four sets."""
-    add = build.after.append
+    """Bounding set first, which needs CAP_SETPCAP; directory while still everything can be entered; ids; then the four sets.
+    Without no_new_privs only root of the namespace may load a filter, so that goes before the ids."""
+    add, opt = build.after.append, build.opt
     sets = process.capabilities or oci.LinuxCapabilities()
     why = build.why("process.capabilities") if process.capabilities is not None else "default"
     add(ops.cap_bounding(capability_mask(sets.bounding), why))
     add(ops.cwd(posixpath.normpath(process.cwd).replace("//", "/"), build.why("process.cwd")))
+    add(ops.fds(opt.preserve_fds, opt.fd_base_slot, "--preserve-fds" if opt.preserve_fds else "default"))
+    if not process.no_new_privileges:
+        _seccomp(build)
     user = process.user
     if user.additional_gids and not identity.setgroups:
         path = build.why("process.user.additionalGids")
@@ -146,11 +149,11 @@ def _program(build: Build, process: oci.Process, new: bool) -> None:
         add(ops.gate(slot, "create"))
     if new:
         hooks(build, "startContainer", "created")
+    final_limits(build, process)
     if late_filter:
         _seccomp(build)
     if opt.init:
         add(ops.init("--init"))
-    add(ops.fds(opt.preserve_fds, opt.fd_base_slot, "--preserve-fds" if opt.preserve_fds else "default"))
     add(ops.execve(process.args, process.env, build.why("process.args")))
 
 

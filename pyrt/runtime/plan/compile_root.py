@@ -145,11 +145,7 @@ def _overlay_options(lower: tuple[str, ...], scratch: str, number: str, userxatt
 def _files(build: Build, overlay: OverlayRoot, layer: str, upper: str) -> None:
     """The files that belong into the upper directory of the layer at ``layer``, before it is mounted."""
     inner = [extra.path for extra in overlay.extra if extra.path != layer and inside(extra.path).startswith(layer)]
-    files = [
-        file
-        for file in overlay.files
-        if _is_below(file.path, layer) and not any(_is_below(file.path, path) for path in inner)
-    ]
+    files = [file for file in overlay.files if _is_below(file.path, layer) and not any(_is_below(file.path, path) for path in inner)]
     if not files:
         return
     build.after.append(ops.root(upper, "default"))

@@ -70,7 +70,7 @@ _HINTS: dict[tuple[int, int | None], str] = {
     (n.OP_BIND, e.ENOTDIR): "source and target are not of one kind: a file binds onto a file, a directory onto a directory",
     (n.OP_BIND, e.EPERM): "in a user namespace a mount's ro, nosuid, nodev and noexec cannot be taken back",
     (n.OP_BIND, e.EINVAL): "the source is unbindable, or has locked mounts below it: try rbind",
-    (n.OP_BIND, e.EACCES): "the source cannot be reached by the user that the container's root is on the host",
+    (n.OP_BIND, e.EACCES): "the user that is the container's root outside may not reach the source, or not make the target",
     (n.OP_BIND, e.EROFS): "the target is missing and the root file system is read-only, so it cannot be made",
     (n.OP_OPEN_TREE, e.ENOENT): "the source does not exist on the host",
     (n.OP_OPEN_TREE, e.ENOSYS): "this needs Linux 5.12 (open_tree, mount_setattr)",
