@@ -38,7 +38,8 @@ class Stepper:
             text=True,
             bufsize=1,
             cwd=CHECKOUT,
-            env={**os.environ, **(env or {})},
+            # With it, each cold row would compile the package again, which no user's does.
+            env={**{key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}, **(env or {})},
         )
 
     def step(self) -> int:
