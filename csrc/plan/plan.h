@@ -20,7 +20,7 @@ struct op_kind {
 /* NULL for a code that no op has. */
 const struct op_kind *plan_kind(uint32_t code);
 
-/* Checks every offset, length, side, slot and the order of the turn (CLONE, ROOT before AT_ROOT, one EXEC at the end). After 0, execution needs no
+/* Checks every offset, length, side, slot and the order of the turn (CLONE, ROOT before AT_ROOT, nothing of the host's after GATE, FDS before the one EXEC at the end). After 0, execution needs no
  * bounds check of its own. -EBADMSG: not a plan, -EPROTO: another version, -EINVAL: an op is wrong; err says which and why. */
 int plan_validate(const void *bytes, size_t size, struct pyrt_error *err);
 

@@ -10,6 +10,8 @@ struct reading {
     uint32_t at;
     int cloned;   /* 0 none yet, 1 on the host, 2 again in the child */
     int rooted;
+    int gated;
+    int sealed;   /* FDS was there: nothing of the executor's stays open over execve */
     int executed;
 };
 
@@ -57,16 +59,28 @@ static int check_number(struct reading *r, const struct pyrt_op *op, int i, char
     return 0;
 }
 
+/* Without these the list does not go on in the process that it was written for, or goes on with more open than it should. */
+static int carries_the_turn(unsigned code)
+{
+    return code == PYRT_OP_CLONE || code == PYRT_OP_GATE || code == PYRT_OP_INIT || code == PYRT_OP_FDS || code == PYRT_OP_EXEC;
+}
+
 static int check_turn(struct reading *r, const struct pyrt_op *op, const struct op_kind *kind)
 {
     unsigned side = op->side == PYRT_CONTAINER ? SIDE_C : r->cloned ? SIDE_h : SIDE_H;
     if (op->flags & PYRT_F_AT_EXIT) {
-        if (op->side != PYRT_HOST || !(kind->sides & (SIDE_H | SIDE_h)) || op->code == PYRT_OP_CLONE)
+        if (op->side != PYRT_HOST || !(kind->sides & SIDE_H) || op->code == PYRT_OP_CLONE)
             return refuse(r, -EINVAL, "an op that cannot run after the container's end");
         return 0;
     }
     if (r->executed)
         return refuse(r, -EINVAL, "an op after execve");
+    if (op->code == PYRT_OP_USAGE)
+        return refuse(r, -EINVAL, "usage is read after the container's end");
+    if ((op->flags & PYRT_F_OPTIONAL) && carries_the_turn(op->code))
+        return refuse(r, -EINVAL, "an op that cannot be optional");
+    if (r->gated && (side & (SIDE_H | SIDE_h)))
+        return refuse(r, -EINVAL, "a host op after the gate, when the executor may be gone");
     if (side == SIDE_C && !r->cloned)
         return refuse(r, -EINVAL, "a container op before clone");
     if (!(kind->sides & side))
@@ -89,12 +103,20 @@ static int check_turn(struct reading *r, const struct pyrt_op *op, const struct 
     case PYRT_OP_FDS:
         if (op->n[0] > PYRT_SLOTS || op->n[1] > PYRT_SLOTS || op->n[0] + op->n[1] > PYRT_SLOTS)
             return refuse(r, -EINVAL, "slots outside the table");
+        r->sealed = 1;
+        return 0;
+    case PYRT_OP_GATE:
+        if (r->gated)
+            return refuse(r, -EINVAL, "one gate too many");
+        r->gated = 1;
         return 0;
     case PYRT_OP_SETID:
         return op->n[2] % 4 == 0 ? 0 : refuse(r, -EINVAL, "a torn list of groups");
     case PYRT_OP_SECCOMP:
         return op->n[0] % 8 == 0 && op->n[0] / 8 <= 65535 ? 0 : refuse(r, -EINVAL, "a torn seccomp filter");
     case PYRT_OP_EXEC:
+        if (!r->sealed)
+            return refuse(r, -EINVAL, "execve without fds: what the executor has open would go along");
         r->executed = 1;
         return 0;
     default:

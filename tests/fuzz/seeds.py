@@ -14,6 +14,7 @@ from pyrt.runtime.plan.ops import Op, Plan
 
 CORPUS = Path(__file__).parent / "corpus" / "plan"
 NEW = 0x20000 | 0x20000000  # CLONE_NEWNS, CLONE_NEWPID
+FDS = ops.fds(0, 0)
 RUN = ops.execve(["true"], ["PATH=/bin"], file="/bin/true")
 EIGHT = bytes(8)
 
@@ -21,7 +22,7 @@ EIGHT = bytes(8)
 def plans() -> dict[str, tuple[Op, ...]]:
     """Named lists of ops, each a plan that validation takes."""
     return {
-        "least": (ops.clone(0), ops.execve(["true"], [], file="/bin/true")),
+        "least": (ops.clone(0), FDS, ops.execve(["true"], [], file="/bin/true")),
         "host": (
             ops.cgroup_mkdir("/sys/fs/cgroup/pyrt/a"),
             ops.cgroup_open("/sys/fs/cgroup/pyrt/a", 1),
@@ -40,6 +41,7 @@ def plans() -> dict[str, tuple[Op, ...]]:
             ops.usage("/sys/fs/cgroup/pyrt/a/cpu.stat", 0, "usage_usec", 1000),
             ops.cgroup_kill("/sys/fs/cgroup/pyrt/a"),
             ops.rmtree("/run/pyrt/a"),
+            FDS,
             ops.gate(2),
             RUN,
         ),
@@ -57,6 +59,7 @@ def plans() -> dict[str, tuple[Op, ...]]:
             ops.mask("/proc/kcore"),
             ops.readonly("/proc/sys"),
             ops.pivot(),
+            FDS,
             RUN,
         ),
         "process": (
