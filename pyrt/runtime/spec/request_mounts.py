@@ -136,7 +136,11 @@ def _defaults(req: RunRequest, image: ImageConfig, here: Surroundings, userns: b
 def _default(mount: oci.Mount, req: RunRequest, here: Surroundings, userns: bool) -> oci.Mount | None:
     """One of docker's default mounts as this request needs it; None: not at all."""
     where, options = mount.destination, mount.options
+    if where == "/dev/mqueue" and req.ipc == "host" and not userns:
+        return mount  # shows the queues of the namespace that it is mounted in
     if where in ("/dev/shm", "/dev/mqueue") and req.ipc == "host":
+        if not os.path.isdir(where):
+            return None
         return oci.Mount(destination=where, type="bind", source=where, options=("rbind", "nosuid", "noexec", "nodev"))
     if where == "/dev/shm" and req.ipc == "none":
         return None
