@@ -47,6 +47,8 @@
 #define PYRT_F_OPTIONAL 1            /* failure is noted in the trace, and passed over */
 #define PYRT_F_AT_EXIT 2             /* host side, after the container has ended; failures are passed over */
 
+#define PYRT_F_BESIDE 4              /* NETNS_MAKE, straight behind the clone: the executor does it while the child goes on with its own ops */
+
 /* where a path stands */
 #define PYRT_AT_HOST 0               /* absolute path in the view of the process that runs the op */
 #define PYRT_AT_ROOT 1               /* resolved inside the container's root with openat2(RESOLVE_IN_ROOT); needs PYRT_OP_ROOT before */
@@ -147,7 +149,10 @@ enum pyrt_op_code {
     PYRT_OP_PDEATHSIG = 75,      /* C   n0 signal sent when the executor dies (foreground containers) */
     PYRT_OP_NICE = 76,           /* C   n0 signed */
     PYRT_OP_MEMPOLICY = 77,      /* C   n0 mode|flags, s0 node mask of n1 bits */
-    PYRT_OP_CODES = 78
+    PYRT_OP_NETNS_MAKE = 78,     /* h   always BESIDE: the executor makes a network namespace, its own from here on; n0 bit0: lo up. Making one is the dearest step of
+                                        a start, so the child mounts meanwhile, on another CPU */
+    PYRT_OP_NETNS_ENTER = 79,    /* C   waits for NETNS_MAKE, and joins what it made */
+    PYRT_OP_CODES = 80
 };
 
 struct pyrt_op {

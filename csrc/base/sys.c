@@ -77,6 +77,15 @@ int sys_wait(pid_t pid, int *status)
     return rc < 0 ? (int)rc : 0;
 }
 
+void sys_default_signals(void)
+{
+    const struct sys_sigaction by_default = {.handler = SIG_DFL};
+    const uint64_t none = 0;
+    for (int number = 1; number <= SYS_SIGNALS; number++)
+        SYS(rt_sigaction, number, &by_default, NULL, sizeof(none));
+    SYS(rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none));
+}
+
 int txt_add(char *buffer, size_t size, const char *text)
 {
     size_t have = strlen(buffer);

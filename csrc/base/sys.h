@@ -100,8 +100,19 @@ int sys_write_all(int fd, const void *data, size_t size);
 int sys_write_file(int dirfd, const char *path, const void *data, size_t size, int open_flags);
 /* Reads up to size-1 bytes and terminates them. Bytes read or -errno. */
 long sys_read_file(int dirfd, const char *path, char *buffer, size_t size);
-/* waitid(2) on a pid over EINTR; stores a wait(2)-style status. 0 or -errno. */
+/* wait4(2) on a pid over EINTR. 0 or -errno. */
 int sys_wait(pid_t pid, int *status);
+
+/* What rt_sigaction(2) takes; masks are 64 bits. */
+struct sys_sigaction {
+    void (*handler)(int);
+    unsigned long flags;
+    void (*restorer)(void);
+    uint64_t mask;
+};
+#define SYS_SIGNALS 64
+/* Every signal has its default effect and none is blocked: exec(2) hands ignored signals and the mask on, and what a caller left is not the program's. */
+void sys_default_signals(void);
 
 /* Text without stdio. Each appends to a NUL-terminated buffer of `size` bytes and never overruns it; 0, or -ENAMETOOLONG when cut. */
 int txt_add(char *buffer, size_t size, const char *text);

@@ -90,7 +90,10 @@ static int load_plan(struct pyrt_ctx *ctx, struct pyrt_error *err)
     ctx->blob = (const char *)plan + ctx->plan->blob_off;
     size_t size = sizeof *ctx->shared + (ctx->run_flags & PYRT_RUN_TRACE ? ctx->plan->op_count * sizeof ctx->shared->trace[0] : 0);
     ctx->shared = map(size, MAP_SHARED | MAP_ANONYMOUS, -1);
-    return ctx->shared == NULL ? -ENOMEM : 0;
+    if (ctx->shared == NULL)
+        return -ENOMEM;
+    ctx->shared->executor_pid = (int32_t)SYS(getpid);
+    return 0;
 }
 
 static void close_stdio(void)

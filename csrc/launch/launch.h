@@ -10,6 +10,8 @@
  *     | plan, fds         |                                    |
  *     |------------------>| host ops                           |
  *     |                   | CLONE ----------------------------->|  (its first ops are on the host side: it waits for GO)
+     |                   | op BESIDE    (at the same time)    | container ops
+     |                   |------------ BESIDE --------------->| NETNS_ENTER
  *     |                   |                                    | container ops
  *     |                   |<----------- TURN(op) --------------|  next op stands on the host side
  *     |                   | host ops                           |
@@ -30,6 +32,7 @@
 #define SYNC_GO 1u
 #define SYNC_TURN 2u
 #define SYNC_GATE 3u
+#define SYNC_BESIDE 4u               /* executor to child: what it did beside is done */
 struct sync_msg {
     uint32_t type;
     uint32_t op;

@@ -59,6 +59,8 @@ static void begin_child(struct pyrt_ctx *ctx, int executor_end)
         ctx->control_fd = -1;
     }
     uint32_t next = plan_next(ctx, ctx->op + 1);
+    if (ctx->ops[next].flags & PYRT_F_BESIDE)
+        next = plan_next(ctx, next + 1);
     turn_child(ctx, next);
 }
 
@@ -132,6 +134,22 @@ int op_gate(struct pyrt_ctx *ctx, const struct pyrt_op *op)
         }
         SYS(close, conn);
     }
+}
+
+int op_netns_enter(struct pyrt_ctx *ctx, const struct pyrt_op *op)
+{
+    struct sync_msg msg;
+    (void)op;
+    if (sync_receive(ctx->sync_fd, &msg) != 1 || msg.type != SYNC_BESIDE)
+        SYS(exit_group, 125); /* the executor is gone, or has failed and said so itself */
+    char path[40] = "";
+    txt_add_u64(path, sizeof path, (uint64_t)ctx->shared->executor_pid);
+    txt_add(path, sizeof path, "/ns/net");
+    cleanup_close int fd = (int)SYS(openat, ctx->proc_fd, path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return op_fail(ctx, fd, "open the network namespace of the executor", NULL);
+    long rc = SYS(setns, fd, CLONE_NEWNET);
+    return rc < 0 ? op_fail(ctx, rc, "setns", NULL) : 0;
 }
 
 /* After the gate the one at the other end of the channel is `start`, which expects a struct pyrt_error or the end of file. */
@@ -216,12 +234,13 @@ int turn_host(struct pyrt_ctx *ctx)
         return rc;
     if (ctx->child <= 0)
         return op_fail(ctx, -EINVAL, "a plan without clone", NULL);
-    /* did host ops stand straight behind the clone? then the child waits for us */
+    /* did host ops stand straight behind the clone? then the child waits for us: at once, or when it needs what was done beside */
     uint32_t clone = 0;
     while (ctx->ops[clone].code != PYRT_OP_CLONE)
         clone++;
-    if (plan_next(ctx, clone + 1) != at) {
-        rc = sync_send(ctx->sync_fd, SYNC_GO, at);
+    uint32_t behind = plan_next(ctx, clone + 1);
+    if (behind != at) {
+        rc = sync_send(ctx->sync_fd, ctx->ops[behind].flags & PYRT_F_BESIDE ? SYNC_BESIDE : SYNC_GO, at);
         if (rc < 0 && rc != -EPIPE)
             return op_fail(ctx, rc, "sendto the child", NULL);
     }

@@ -132,26 +132,22 @@ int op_caps(struct pyrt_ctx *ctx, const struct pyrt_op *op)
     return 0;
 }
 
-/* The listener's courier and the filtered process talk through these two words of the shared page. */
-#define COURIER_FD 0     /* listener fd + 1, then 0 */
-#define COURIER_RESULT 1 /* 1: sent, else errno + 1 */
-
 /*
  * From the moment the filter stands, any system call of the filtered process may be one that waits for the agent, who does not have the listener yet. So
  * the fd is sent by a courier: a process forked before the filter, sharing the fd table.
  */
 static void courier(struct pyrt_ctx *ctx, int sock, struct iovec *parts, size_t count)
 {
-    uint32_t *mail = ctx->shared->reserved;
+    struct pyrt_shared *mail = ctx->shared;
     uint32_t fd;
     int64_t nap[2] = {0, 50000};
 
     SYS(prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    while ((fd = __atomic_load_n(&mail[COURIER_FD], __ATOMIC_ACQUIRE)) == 0)
+    while ((fd = __atomic_load_n(&mail->courier_fd, __ATOMIC_ACQUIRE)) == 0)
         SYS(nanosleep, nap, NULL);
     if (fd != UINT32_MAX) {
         int rc = sock_send_fdv(sock, (int)fd - 1, parts, count);
-        __atomic_store_n(&mail[COURIER_RESULT], (uint32_t)(1 - rc), __ATOMIC_RELEASE);
+        __atomic_store_n(&mail->courier_result, (uint32_t)(1 - rc), __ATOMIC_RELEASE);
     }
     for (;;)
         SYS(exit_group, 0);
@@ -171,17 +167,12 @@ static int seccomp_with_listener(struct pyrt_ctx *ctx, const struct pyrt_op *op,
         parts[i] = (struct iovec){.iov_base = (void *)(uintptr_t)texts[i], .iov_len = strlen(texts[i])};
 
     /* SIG_DFL with SA_NOCLDWAIT: the courier leaves no zombie, and exec drops the flag. */
-    struct {
-        void *handler;
-        unsigned long flags;
-        void *restorer;
-        uint64_t mask;
-    } reap_self = {NULL, SA_NOCLDWAIT, NULL, 0};
+    const struct sys_sigaction reap_self = {.handler = SIG_DFL, .flags = SA_NOCLDWAIT};
     SYS(rt_sigaction, SIGCHLD, &reap_self, NULL, sizeof(uint64_t));
 
-    uint32_t *mail = ctx->shared->reserved;
-    __atomic_store_n(&mail[COURIER_FD], 0, __ATOMIC_RELEASE);
-    __atomic_store_n(&mail[COURIER_RESULT], 0, __ATOMIC_RELEASE);
+    struct pyrt_shared *mail = ctx->shared;
+    __atomic_store_n(&mail->courier_fd, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&mail->courier_result, 0, __ATOMIC_RELEASE);
     long helper = SYS(clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
     if (helper == 0)
         courier(ctx, sock, parts, count);
@@ -191,11 +182,11 @@ static int seccomp_with_listener(struct pyrt_ctx *ctx, const struct pyrt_op *op,
     /* TSYNC says nothing in a process of one thread, and older kernels refuse it beside a listener. */
     unsigned long flags = (op->n[1] | SECCOMP_FILTER_FLAG_NEW_LISTENER) & ~(unsigned long)SECCOMP_FILTER_FLAG_TSYNC;
     long fd = SYS(seccomp, SECCOMP_SET_MODE_FILTER, flags, program);
-    __atomic_store_n(&mail[COURIER_FD], fd < 0 ? UINT32_MAX : (uint32_t)fd + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&mail->courier_fd, fd < 0 ? UINT32_MAX : (uint32_t)fd + 1, __ATOMIC_RELEASE);
     if (fd < 0)
         return op_fail(ctx, fd, "seccomp with a listener", NULL);
     uint32_t result;
-    while ((result = __atomic_load_n(&mail[COURIER_RESULT], __ATOMIC_ACQUIRE)) == 0)
+    while ((result = __atomic_load_n(&mail->courier_result, __ATOMIC_ACQUIRE)) == 0)
         ; /* no system call may be made here */
     return result == 1 ? 0 : op_fail(ctx, -(int)(result - 1), "send the seccomp listener to its agent", NULL);
 }
@@ -207,6 +198,9 @@ int op_seccomp(struct pyrt_ctx *ctx, const struct pyrt_op *op)
         return op_fail_number(ctx, -EINVAL, "seccomp filter's number of instructions", count, __LINE__);
     struct sock_fprog program = {.len = (unsigned short)count, .filter = (struct sock_filter *)(uintptr_t)op_data(ctx, op, 0)};
 
+    /* What exec wants done to the signals is done here: a filter that lists what the program needs may not list rt_sigaction. */
+    sys_default_signals();
+    ctx->signals_reset = 1;
     if (op->n[2] != PYRT_NO_SLOT)
         return seccomp_with_listener(ctx, op, &program);
     long rc = SYS(seccomp, SECCOMP_SET_MODE_FILTER, op->n[1], &program);

@@ -6,24 +6,17 @@
 
 #include "../base/fallback.h"
 #include "ops.h"
+#include "spawn.h"
 
 #ifndef __NR_faccessat2
 #define __NR_faccessat2 439
 #endif
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#define SIGNALS 64
 #define WAIT_NOHANG 1
 #define POINTERS_ON_STACK 1024
 #define PROT_RW 3           /* PROT_READ | PROT_WRITE */
 #define MAP_PRIVATE_ANON 34 /* MAP_PRIVATE | MAP_ANONYMOUS */
-
-struct kernel_sigaction {
-    void (*handler)(int);
-    unsigned long flags;
-    void (*restorer)(void);
-    uint64_t mask;
-};
 
 /* Can this process run it? 0, -EACCES, -ENOENT… */
 static int can_run(const char *path)
@@ -92,16 +85,6 @@ int op_find_exec(struct pyrt_ctx *ctx, const struct pyrt_op *op)
     return rc < 0 ? op_fail(ctx, rc, "look-up of", file) : 0;
 }
 
-/* Ignored signals stay ignored over exec, and so does the mask: what a caller left is undone. */
-static void reset_signals(void)
-{
-    struct kernel_sigaction action = {.handler = SIG_DFL};
-    uint64_t none = 0;
-    for (int i = 1; i <= SIGNALS; i++)
-        SYS(rt_sigaction, i, &action, NULL, sizeof(none));
-    SYS(rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none));
-}
-
 static size_t list_length(const char *list, size_t size)
 {
     size_t count = 0;
@@ -110,20 +93,14 @@ static size_t list_length(const char *list, size_t size)
     return count;
 }
 
-static const char **list_pointers(const char **out, const char *list, size_t size)
-{
-    for (const char *p = list; p < list + size; p += strlen(p) + 1)
-        *out++ = p;
-    *out++ = NULL;
-    return out;
-}
-
-static int run(struct pyrt_ctx *ctx, const struct pyrt_op *op, const char **pointers)
+static int run(struct pyrt_ctx *ctx, const struct pyrt_op *op, const char **pointers, size_t room)
 {
     const char *file = op->s[0] ? op_str(ctx, op, 0) : ctx->exec_path;
-    const char **env = list_pointers(pointers, op_data(ctx, op, 1), op->n[0]);
-    list_pointers(env, op_data(ctx, op, 2), op->n[1]);
-    reset_signals();
+    size_t args = (size_t)list_pointers(op_data(ctx, op, 1), op->n[0], pointers, room) + 1;
+    const char **env = pointers + args;
+    list_pointers(op_data(ctx, op, 2), op->n[1], env, room - args);
+    if (!ctx->signals_reset)
+        sys_default_signals();
     long rc = SYS(execve, file, pointers, env);
     if (rc == -ENOENT && can_run(file) == 0)
         return op_fail(ctx, rc, "the missing interpreter or loader of", file);
@@ -139,12 +116,12 @@ int op_exec(struct pyrt_ctx *ctx, const struct pyrt_op *op)
     if (op->s[0] == 0 && ctx->exec_path[0] == '\0')
         return op_fail(ctx, -ENOENT, "no program", NULL);
     if (count <= POINTERS_ON_STACK)
-        return run(ctx, op, stack);
+        return run(ctx, op, stack, count);
     size_t size = count * sizeof(char *);
     long map = SYS(mmap, NULL, size, PROT_RW, MAP_PRIVATE_ANON, -1, 0);
     if (map < 0 && map > -4096)
         return op_fail(ctx, map, "mmap of the argument list", NULL);
-    int rc = run(ctx, op, (const char **)map);
+    int rc = run(ctx, op, (const char **)map, count);
     SYS(munmap, map, size);
     return rc;
 }
@@ -176,9 +153,9 @@ static void never_called(int signal_number)
 static uint64_t take_signals(void)
 {
     uint64_t mask = ~own_signals();
-    struct kernel_sigaction action = {.handler = never_called}, ignore = {.handler = SIG_IGN};
+    struct sys_sigaction action = {.handler = never_called}, ignore = {.handler = SIG_IGN};
     SYS(rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
-    for (int i = 1; i <= SIGNALS; i++)
+    for (int i = 1; i <= SYS_SIGNALS; i++)
         if ((mask & signal_bit(i)) && i != SIGKILL && i != SIGSTOP && i != SIGCHLD)
             SYS(rt_sigaction, i, &action, NULL, sizeof(mask));
     SYS(rt_sigaction, SIGTTIN, &ignore, NULL, sizeof(mask));
@@ -244,6 +221,7 @@ int op_init(struct pyrt_ctx *ctx, const struct pyrt_op *op)
     if (child > 0)
         be_init((pid_t)child, mask);
     ctx->is_init = 1;
+    ctx->signals_reset = 0; /* init's handlers and mask came over the fork */
     if (self != 1)
         SYS(prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     own_group();

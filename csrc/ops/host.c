@@ -109,12 +109,12 @@ int op_hook(struct pyrt_ctx *ctx, const struct pyrt_op *op)
         return op_fail(ctx, state, "state for hook", path);
     /* What runs after the container's end runs whether or not the caller is still there. */
     struct spawn what = {.path = path, .argv = argv, .env = env, .in_fd = state, .err_fd = -1, .timeout_s = op->n[2],
-        .watch_fd = (op->flags & PYRT_F_AT_EXIT) != 0 ? -1 : ctx->control_fd};
+        .heed_caller = (op->flags & PYRT_F_AT_EXIT) == 0};
     rc = spawn_wait(ctx, &what, &status, &exec_failed);
     if (rc == -ETIMEDOUT && !exec_failed)
         return hook_fail(ctx, op, rc, " was killed: not done after ", op->n[2], " s");
     if (rc < 0)
-        return op_fail(ctx, rc, exec_failed ? "exec hook" : rc == -ECANCELED ? "the caller has gone during hook" : "hook", path);
+        return op_fail(ctx, rc, exec_failed ? "exec hook" : rc == -ECANCELED ? "the caller went away, or wanted the end, during hook" : "hook", path);
     if ((status & 0x7f) != 0)
         return hook_fail(ctx, op, -EIO, " was killed by signal ", (uint64_t)(status & 0x7f), "");
     if ((status >> 8 & 0xff) != 0)

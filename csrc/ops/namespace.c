@@ -80,9 +80,8 @@ int op_sysctl(struct pyrt_ctx *ctx, const struct pyrt_op *op)
     return rc < 0 ? op_fail(ctx, rc, "write sysctl", key) : 0;
 }
 
-int op_loopback(struct pyrt_ctx *ctx, const struct pyrt_op *op)
+static int loopback_up(struct pyrt_ctx *ctx)
 {
-    (void)op;
     /* Any socket of the network namespace takes interface ioctls; a unix one is there even in kernels without IPv4. */
     cleanup_close int sock = (int)SYS(socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (sock < 0)
@@ -93,4 +92,18 @@ int op_loopback(struct pyrt_ctx *ctx, const struct pyrt_op *op)
     request.ifr_flags = IFF_UP;
     long rc = SYS(ioctl, sock, SIOCSIFFLAGS, &request);
     return rc < 0 ? op_fail(ctx, rc, "set interface up", "lo") : 0;
+}
+
+int op_loopback(struct pyrt_ctx *ctx, const struct pyrt_op *op)
+{
+    (void)op;
+    return loopback_up(ctx);
+}
+
+int op_netns_make(struct pyrt_ctx *ctx, const struct pyrt_op *op)
+{
+    long rc = SYS(unshare, CLONE_NEWNET);
+    if (rc < 0)
+        return op_fail(ctx, rc, "unshare", NULL);
+    return op->n[0] & 1 ? loopback_up(ctx) : 0;
 }

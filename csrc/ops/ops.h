@@ -11,7 +11,12 @@ struct pyrt_shared {
     struct pyrt_error error;
     int32_t init_pid;            /* host view; set by the second clone, else by the first */
     uint32_t executing;          /* set just before execve: an end of the child's channel then means that it worked */
-    uint32_t reserved[6];
+    int32_t executor_pid;        /* host view */
+    uint32_t child_op;           /* the op that the child is at: what it was doing, should it die without a word */
+    uint32_t spawn_error;        /* what exec said in a program of spawn.c (one runs at any time) */
+    uint32_t courier_fd;         /* creds.c: seccomp listener + 1, or UINT32_MAX for none */
+    uint32_t courier_result;     /* 1: sent, else errno + 1 */
+    uint32_t reserved;
     struct pyrt_trace_entry trace[];  /* op_count entries */
 };
 
@@ -32,6 +37,8 @@ struct pyrt_ctx {
     pid_t child;                 /* executor: the child, host view */
     uint32_t keep_fds;           /* FDS: fds 3 .. 3+keep_fds-1 survive exec */
     int exec_fd;                 /* FIND_EXEC: O_PATH fd, or -1 */
+    uint64_t pending;            /* executor: signals that the caller sent before there was a container, bit per number - 1 */
+    int signals_reset;           /* sys_default_signals() was called in this process: SECCOMP does it before the filter can mind */
     int is_child;                /* this process is the container's side of the turn */
     int is_init;                 /* this process came out of INIT's fork */
     uint8_t made[PYRT_PLAN_MAX_OPS / 8]; /* host ops that made something of their own: bit per op */
@@ -79,6 +86,9 @@ int op_usage(struct pyrt_ctx *, const struct pyrt_op *, uint64_t usage[PYRT_USAG
 /* Freezes or thaws whatever cgroup the plan made first that can (v2 cgroup.freeze, v1 freezer.state); for job control. */
 int cgroup_freeze_plan(struct pyrt_ctx *ctx, int frozen);
 
+/* ops/caller.c: the caller while a container starts. 0, or -ECANCELED when he has gone or wants its end; other signals are kept in ctx->pending. Never waits. */
+int caller_check(struct pyrt_ctx *ctx);
+
 /* ops/host.c: files, hooks, sockets, trees */
 int op_write(struct pyrt_ctx *, const struct pyrt_op *);
 int op_hook(struct pyrt_ctx *, const struct pyrt_op *);
@@ -122,6 +132,7 @@ int op_hostname(struct pyrt_ctx *, const struct pyrt_op *);
 int op_domainname(struct pyrt_ctx *, const struct pyrt_op *);
 int op_sysctl(struct pyrt_ctx *, const struct pyrt_op *);
 int op_loopback(struct pyrt_ctx *, const struct pyrt_op *);
+int op_netns_make(struct pyrt_ctx *, const struct pyrt_op *);
 
 /* ops/process.c */
 int op_rlimit(struct pyrt_ctx *, const struct pyrt_op *);
@@ -154,5 +165,6 @@ int op_init(struct pyrt_ctx *, const struct pyrt_op *);
 /* launch/turn.c */
 int op_clone(struct pyrt_ctx *, const struct pyrt_op *);
 int op_gate(struct pyrt_ctx *, const struct pyrt_op *);
+int op_netns_enter(struct pyrt_ctx *, const struct pyrt_op *);
 
 #endif

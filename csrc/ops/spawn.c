@@ -5,11 +5,9 @@
 #include "spawn.h"
 
 #include <linux/poll.h>
+#include <linux/prctl.h>
 #include <linux/wait.h>
 #include <sys/socket.h>
-
-/* What exec said, as seen by the parent: a word of the shared page that nothing else uses meanwhile (one process works at a time). */
-#define EXEC_ERROR 2
 
 int list_pointers(const char *list, uint64_t size, const char **pointers, size_t max)
 {
@@ -21,22 +19,6 @@ int list_pointers(const char *list, uint64_t size, const char **pointers, size_t
     }
     pointers[count] = NULL;
     return (int)count;
-}
-
-/* In the new process: default dispositions and an empty mask, for exec hands ignored signals and the mask on. */
-static void reset_signals(void)
-{
-    struct {
-        void *handler;
-        unsigned long flags;
-        void *restorer;
-        uint64_t mask;
-    } by_default = {NULL, 0, NULL, 0};
-    uint64_t none = 0;
-
-    for (int number = 1; number <= 64; number++)
-        SYS(rt_sigaction, number, &by_default, NULL, sizeof(none));
-    SYS(rt_sigprocmask, 2 /* SIG_SETMASK */, &none, NULL, sizeof(none));
 }
 
 static void close_from_three(void)
@@ -66,7 +48,9 @@ static long become(const struct spawn *what)
     int in = what->in_fd, err = what->err_fd;
     long rc = 0;
 
-    reset_signals();
+    if (what->heed_caller)
+        SYS(prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    sys_default_signals();
     if (in >= 0 && in < 3)
         in = (int)SYS(fcntl, in, F_DUPFD_CLOEXEC, 3);
     if (err >= 0 && err < 3)
@@ -83,7 +67,7 @@ static long become(const struct spawn *what)
 }
 
 /* Waits for the end of the program: 0, or why it was (or has to be) cut short. */
-static int wait_for(pid_t pid, const struct spawn *what)
+static int wait_for(struct pyrt_ctx *ctx, pid_t pid, const struct spawn *what)
 {
     uint64_t deadline = what->timeout_s == 0 || what->timeout_s > 1000000000 ? UINT64_MAX : sys_now_ns() + what->timeout_s * 1000000000;
     cleanup_close int pidfd = (int)SYS(pidfd_open, pid, 0);
@@ -92,14 +76,14 @@ static int wait_for(pid_t pid, const struct spawn *what)
         uint64_t now = sys_now_ns(), left = deadline > now ? deadline - now : 0;
         if (pidfd < 0 && left > 5000000)
             left = 5000000; /* before 5.3: look every 5 ms */
-        struct pollfd fds[2] = {{.fd = pidfd, .events = POLLIN, .revents = 0}, {.fd = what->watch_fd, .events = 0, .revents = 0}};
+        struct pollfd fds[2] = {{.fd = pidfd, .events = POLLIN, .revents = 0}, {.fd = what->heed_caller ? ctx->control_fd : -1, .events = POLLIN, .revents = 0}};
         int64_t time[2] = {(int64_t)(left / 1000000000), (int64_t)(left % 1000000000)};
         long rc = SYS(ppoll, fds, 2, deadline == UINT64_MAX && pidfd >= 0 ? NULL : time, NULL, 0);
         if (rc < 0 && rc != -EINTR)
             return (int)rc;
         if (rc > 0 && fds[0].revents != 0)
             return 0;
-        if (rc > 0 && (fds[1].revents & (POLLHUP | POLLERR)) != 0)
+        if (rc > 0 && fds[1].revents != 0 && caller_check(ctx) < 0)
             return -ECANCELED;
         if (pidfd < 0) {
             char info[128] = {0}; /* siginfo_t */
@@ -113,7 +97,7 @@ static int wait_for(pid_t pid, const struct spawn *what)
 
 int spawn_wait(struct pyrt_ctx *ctx, const struct spawn *what, int *status, int *exec_failed)
 {
-    uint32_t *word = &ctx->shared->reserved[EXEC_ERROR];
+    uint32_t *word = &ctx->shared->spawn_error;
     int rc = 0;
 
     *word = 0;
@@ -126,8 +110,8 @@ int spawn_wait(struct pyrt_ctx *ctx, const struct spawn *what, int *status, int 
         for (;;)
             SYS(exit_group, 127);
     }
-    if (what->timeout_s != 0 || what->watch_fd >= 0) {
-        rc = wait_for((pid_t)pid, what);
+    if (what->timeout_s != 0 || (what->heed_caller && ctx->control_fd >= 0)) {
+        rc = wait_for(ctx, (pid_t)pid, what);
         if (rc < 0)
             SYS(kill, pid, SIGKILL);
     }

@@ -14,11 +14,11 @@ struct spawn {
     int in_fd;                   /* becomes fd 0; -1: left as it is */
     int err_fd;                  /* becomes fd 2; -1: left as it is */
     uint64_t timeout_s;          /* 0: none */
-    int watch_fd;                /* a hang-up of this fd ends the program; -1: none */
+    int heed_caller;             /* the program ends when caller_check() says so, and with the process that runs it */
 };
 
 /*
- * Forks, execs with default signals and no fds beyond 0, 1, 2, and waits. 0 and the wait(2) status; -ETIMEDOUT or -ECANCELED (hang-up): it was killed; what
+ * Forks, execs with default signals and no fds beyond 0, 1, 2, and waits. 0 and the wait(2) status; -ETIMEDOUT or -ECANCELED (the caller's wish): it was killed; what
  * exec said (*exec_failed is 1), or -errno of clone.
  */
 int spawn_wait(struct pyrt_ctx *ctx, const struct spawn *what, int *status, int *exec_failed);

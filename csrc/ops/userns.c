@@ -70,7 +70,7 @@ static int map_by_helper(struct pyrt_ctx *ctx, const char *helper, const char *m
     if (rc < 0)
         return op_fail(ctx, rc, "pipe for", helper);
     cleanup_close int from = pipe_fds[0];
-    struct spawn what = {.path = path, .argv = argv, .env = env, .in_fd = -1, .err_fd = pipe_fds[1], .timeout_s = 30, .watch_fd = -1};
+    struct spawn what = {.path = path, .argv = argv, .env = env, .in_fd = -1, .err_fd = pipe_fds[1], .timeout_s = 30, .heed_caller = 1};
     rc = spawn_wait(ctx, &what, &status, &exec_failed);
     SYS(close, pipe_fds[1]);
     if (rc < 0)

@@ -66,6 +66,8 @@ static const struct op_code codes[PYRT_OP_CODES] = {
     [PYRT_OP_EXEC] = {op_exec, NULL},
     [PYRT_OP_PDEATHSIG] = {op_pdeathsig, NULL},
     [PYRT_OP_NICE] = {op_nice, NULL},
+    [PYRT_OP_NETNS_MAKE] = {op_netns_make, NULL},
+    [PYRT_OP_NETNS_ENTER] = {op_netns_enter, NULL},
     [PYRT_OP_MEMPOLICY] = {op_mempolicy, NULL},
 };
 

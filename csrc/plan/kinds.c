@@ -65,6 +65,8 @@ static const struct op_kind kinds[PYRT_OP_CODES] = {
     [PYRT_OP_EXEC] = {"execve", SIDE_C, "sab--", "....."},
     [PYRT_OP_PDEATHSIG] = {"pdeathsig", SIDE_C, "-----", "....."},
     [PYRT_OP_NICE] = {"nice", SIDE_C, "-----", "....."},
+    [PYRT_OP_NETNS_MAKE] = {"make network namespace", SIDE_h, "-----", "....."},
+    [PYRT_OP_NETNS_ENTER] = {"enter network namespace", SIDE_C, "-----", "....."},
     [PYRT_OP_MEMPOLICY] = {"set_mempolicy", SIDE_C, "s----", "....."},
 };
 

@@ -12,6 +12,7 @@ struct reading {
     int rooted;
     int gated;
     int sealed;   /* FDS was there: nothing of the executor's stays open over execve */
+    int beside;   /* 0 nothing, 1 NETNS_MAKE is at work beside the child, 2 entered */
     int executed;
 };
 
@@ -65,6 +66,29 @@ static int carries_the_turn(unsigned code)
     return code == PYRT_OP_CLONE || code == PYRT_OP_GATE || code == PYRT_OP_INIT || code == PYRT_OP_FDS || code == PYRT_OP_EXEC;
 }
 
+/* What is done beside the child begins straight after the clone, and has been met by the child before anybody's turn changes. */
+static int check_beside(struct reading *r, const struct pyrt_op *op)
+{
+    if ((op->code == PYRT_OP_NETNS_MAKE) != ((op->flags & PYRT_F_BESIDE) != 0))
+        return refuse(r, -EINVAL, "an op beside that has to be in turn, or the other way round");
+    if (op->code == PYRT_OP_NETNS_MAKE) {
+        const struct pyrt_op *before = r->at > 0 ? op - 1 : NULL;
+        if (r->beside != 0 || before == NULL || before->code != PYRT_OP_CLONE || before->side != PYRT_HOST)
+            return refuse(r, -EINVAL, "an op beside that is not straight behind the clone");
+        r->beside = 1;
+        return 0;
+    }
+    if (op->code == PYRT_OP_NETNS_ENTER) {
+        if (r->beside != 1)
+            return refuse(r, -EINVAL, "a network namespace that nobody makes");
+        r->beside = 2;
+        return 0;
+    }
+    if (r->beside == 1 && (op->side == PYRT_HOST || op->code == PYRT_OP_GATE || op->code == PYRT_OP_EXEC || op->code == PYRT_OP_CLONE))
+        return refuse(r, -EINVAL, "an op before the network namespace was entered");
+    return 0;
+}
+
 static int check_turn(struct reading *r, const struct pyrt_op *op, const struct op_kind *kind)
 {
     unsigned side = op->side == PYRT_CONTAINER ? SIDE_C : r->cloned ? SIDE_h : SIDE_H;
@@ -75,6 +99,9 @@ static int check_turn(struct reading *r, const struct pyrt_op *op, const struct 
     }
     if (r->executed)
         return refuse(r, -EINVAL, "an op after execve");
+    int rc = check_beside(r, op);
+    if (rc != 0)
+        return rc;
     if (op->code == PYRT_OP_USAGE)
         return refuse(r, -EINVAL, "usage is read after the container's end");
     if ((op->flags & PYRT_F_OPTIONAL) && carries_the_turn(op->code))
@@ -131,7 +158,7 @@ static int check_op(struct reading *r, const struct pyrt_op *op)
         return refuse(r, -EINVAL, "an unknown op");
     if (op->side > PYRT_CONTAINER)
         return refuse(r, -EINVAL, "an unknown side");
-    if (op->flags & ~(unsigned)(PYRT_F_OPTIONAL | PYRT_F_AT_EXIT))
+    if (op->flags & ~(unsigned)(PYRT_F_OPTIONAL | PYRT_F_AT_EXIT | PYRT_F_BESIDE))
         return refuse(r, -EINVAL, "an unknown flag");
     int rc = 0;
     for (int i = 0; i < PYRT_OP_STRINGS && rc == 0; i++)

@@ -14,6 +14,7 @@ from pyrt.model import oci
 from pyrt.runtime.host import HostFacts
 from pyrt.runtime.plan import constants as k
 from pyrt.runtime.plan import ops
+from pyrt.runtime.plan.beside import network_beside
 from pyrt.runtime.plan.build import Build
 from pyrt.runtime.plan.compile_cgroup import Cgroups, compile_cgroups
 from pyrt.runtime.plan.compile_dev import compile_console, compile_devices, compile_hidden
@@ -48,6 +49,7 @@ def compile_create(spec: oci.Spec, facts: HostFacts, opt: CompileOptions) -> Pla
         raise Unsupported(f"{build.why('linux.namespaces')}: a container without a mount namespace of its own")
     process = _with_home(process, container_root(build))
     compile_process(build, process, identity, new=True)
+    network_beside(build)
     return build.plan()
 
 

@@ -186,6 +186,16 @@ def mkdir_host(path: str, mode: int = 0o755, why: str = "", *, undo: bool = Fals
 # -- the turn --------------------------------------------------------------------------------------------------------
 
 
+def netns_make(why: str = "", *, loopback: bool = True) -> Op:
+    """The executor makes a network namespace while the child goes on; straight behind the clone."""
+    return Op(n.OP_NETNS_MAKE, n.HOST, (), (1 if loopback else 0,), why, n.F_BESIDE)
+
+
+def netns_enter(why: str = "") -> Op:
+    """Waits for `netns_make`, and joins what it made."""
+    return Op(n.OP_NETNS_ENTER, n.CONTAINER, (), (), why)
+
+
 def clone(flags: int, cgroup_slot: int | None = None, why: str = "", *, again: bool = False) -> Op:
     """The child is born; ``again`` is the second clone of a plan that joins namespaces."""
     slot = n.NO_SLOT if cgroup_slot is None else cgroup_slot

@@ -297,6 +297,8 @@ _SAY: dict[int, Callable[[Op], str]] = {
     n.OP_RMTREE: lambda op: f"remove {_s(op, 0)} and all below",
     n.OP_MKDIR_HOST: lambda op: f"make directory {_s(op, 0)} (host) {_n(op, 0):04o}",
     n.OP_CLONE: _clone,
+    n.OP_NETNS_MAKE: lambda op: "make network namespace beside" + (", loopback up" if _n(op, 0) & 1 else ""),
+    n.OP_NETNS_ENTER: lambda op: "enter the network namespace",
     n.OP_JOIN_NS: _join_ns,
     n.OP_UNSHARE: lambda op: f"unshare {_namespaces(_n(op, 0))} namespace",
     n.OP_TIME_OFFSETS: lambda op: f"clock offsets {_short(_s(op, 0))}",
