@@ -86,15 +86,20 @@ static void tell(struct pyrt_ctx *ctx, struct pyrt_msg *msg, uint32_t type)
         SYS(sendto, ctx->control_fd, msg, sizeof *msg, 0x4000 /* MSG_NOSIGNAL */, NULL, 0);
 }
 
-/* ^Z: the container stops with the job, and goes on with it. */
+/* ^Z: the container stops with the job, and goes on with it. A group that does not freeze in time is thawed again and its init stopped instead. */
 static void stop_with_job(struct watch *w)
 {
-    if (cgroup_freeze_plan(w->ctx, 1) < 0)
+    int frozen = cgroup_freeze_plan(w->ctx, 1) >= 0;
+    if (!frozen) {
+        cgroup_freeze_plan(w->ctx, 0);
         SYS(kill, w->ctx->child, SIGSTOP);
+    }
     tell(w->ctx, w->msg, PYRT_MSG_STOPPED);
     long self = SYS(getpid);
     SYS(kill, self, SIGSTOP);
-    if (cgroup_freeze_plan(w->ctx, 0) < 0)
+    if (frozen)
+        cgroup_freeze_plan(w->ctx, 0);
+    else
         SYS(kill, w->ctx->child, SIGCONT);
 }
 
@@ -134,6 +139,9 @@ void watch_container(struct pyrt_ctx *ctx, struct pyrt_msg *msg)
     uint64_t all = ~0ull;
     if (ctx->run_flags & PYRT_RUN_SIGPROXY)
         w.signal_fd = (int)SYS(signalfd4, -1, &all, sizeof all, O_CLOEXEC | O_NONBLOCK);
+    for (int sig = 1; sig <= SYS_SIGNALS; sig++)
+        if (ctx->pending >> (sig - 1) & 1)
+            forward(&w, sig, 0);
     int status = 0;
     while (w.pidfd >= 0) {
         struct pollfd fds[3] = {{w.pidfd, POLLIN, 0}, {ctx->control_fd, POLLIN, 0}, {w.signal_fd, POLLIN, 0}};
@@ -169,6 +177,7 @@ void watch_kill(struct pyrt_ctx *ctx, int *status)
 {
     if (ctx->child <= 0)
         return;
+    cgroup_freeze_plan(ctx, 0); /* it may have been put into a group that somebody froze */
     SYS(kill, ctx->child, SIGKILL);
     sys_wait(ctx->child, status);
     ctx->child = 0;

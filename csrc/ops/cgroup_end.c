@@ -52,6 +52,12 @@ static int kill_listed(int dir)
     }
 }
 
+/* Lets v1's frozen processes die; the container may have frozen groups of its own making. */
+static void thaw(int dir)
+{
+    sys_write_file(dir, "freezer.state", "THAWED", 6, 0);
+}
+
 /*
  * SIGKILL to every process in the groups below `top`, for kernels without cgroup.kill. Deeper than MAX_DEPTH is not entered. Their number or the first error.
  */
@@ -78,8 +84,10 @@ static int kill_below(int top)
         }
         if (down >= 0) {
             int rc = kill_listed(down);
-            if (rc > 0)
+            if (rc > 0) {
                 found += rc;
+                thaw(down);
+            }
             else if (rc < 0 && first_error == 0)
                 first_error = rc;
             stack[++depth] = down;
@@ -123,7 +131,7 @@ static int group_kill(int dir)
             rc = below < 0 ? below : rc;
         }
         if (frozen) { /* every process has its SIGKILL now; frozen ones of v1 die only when thawed */
-            sys_write_file(dir, "freezer.state", "THAWED", 6, 0);
+            thaw(dir);
             frozen = 0;
         }
         if (rc == -ENODEV || rc == -ENOENT) /* removed by someone else meanwhile */
@@ -258,8 +266,21 @@ static int wait_frozen(int dir, int v2)
     }
 }
 
+/* Freezes or thaws one group. 0, -ENOENT when it cannot be, or another error. */
+static int group_freeze(int dir, int frozen)
+{
+    int v2 = 1;
+    int rc = sys_write_file(dir, "cgroup.freeze", frozen ? "1" : "0", 1, 0);
+    if (rc == -ENOENT) {
+        v2 = 0;
+        rc = sys_write_file(dir, "freezer.state", frozen ? "FROZEN" : "THAWED", 6, 0);
+    }
+    return rc == 0 && frozen ? wait_frozen(dir, v2) : rc;
+}
+
 int cgroup_freeze_plan(struct pyrt_ctx *ctx, int frozen)
 {
+    int answer = -ENOENT;
     for (uint32_t i = 0; i < ctx->plan->op_count; i++) {
         const struct pyrt_op *op = &ctx->ops[i];
         if (op->code != PYRT_OP_CGROUP_MKDIR)
@@ -267,17 +288,14 @@ int cgroup_freeze_plan(struct pyrt_ctx *ctx, int frozen)
         cleanup_close int dir = open_dir(AT_FDCWD, op_str(ctx, op, 0));
         if (dir < 0)
             continue;
-        int v2 = 1;
-        int rc = sys_write_file(dir, "cgroup.freeze", frozen ? "1" : "0", 1, 0);
-        if (rc == -ENOENT) {
-            v2 = 0;
-            rc = sys_write_file(dir, "freezer.state", frozen ? "FROZEN" : "THAWED", 6, 0);
-        }
+        int rc = group_freeze(dir, frozen);
         if (rc == -ENOENT)
             continue;
-        if (rc == 0 && frozen)
-            rc = wait_frozen(dir, v2);
-        return rc;
+        if (frozen)
+            return rc;
+        /* on a machine with both versions somebody else may have frozen it through the other one */
+        if (answer != 0)
+            answer = rc;
     }
-    return -ENOENT;
+    return answer;
 }

@@ -153,11 +153,12 @@ static void never_called(int signal_number)
 static uint64_t take_signals(void)
 {
     uint64_t mask = ~own_signals();
-    struct sys_sigaction action = {.handler = never_called}, ignore = {.handler = SIG_IGN};
+    struct sys_sigaction action = {.handler = never_called}, ignore = {.handler = SIG_IGN}, plain = {.handler = SIG_DFL};
     SYS(rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
     for (int i = 1; i <= SYS_SIGNALS; i++)
         if ((mask & signal_bit(i)) && i != SIGKILL && i != SIGSTOP && i != SIGCHLD)
             SYS(rt_sigaction, i, &action, NULL, sizeof(mask));
+    SYS(rt_sigaction, SIGCHLD, &plain, NULL, sizeof(mask)); /* SECCOMP's courier may have left SA_NOCLDWAIT, and there would be nothing to reap */
     SYS(rt_sigaction, SIGTTIN, &ignore, NULL, sizeof(mask));
     SYS(rt_sigaction, SIGTTOU, &ignore, NULL, sizeof(mask));
     return mask;

@@ -83,7 +83,7 @@ int op_cgroup_devices(struct pyrt_ctx *, const struct pyrt_op *);
 /* Loads a device program: its fd, or -errno with the verifier's words in log ("" if it had none). */
 int device_program_load(const void *instructions, size_t size, char *log, size_t log_size);
 int op_usage(struct pyrt_ctx *, const struct pyrt_op *, uint64_t usage[PYRT_USAGE_KINDS]);
-/* Freezes or thaws whatever cgroup the plan made first that can (v2 cgroup.freeze, v1 freezer.state); for job control. */
+/* Freezes the plan's first cgroup that can be (v2 cgroup.freeze, v1 freezer.state), or thaws all of them. 0, -ENOENT: none can, or another error. */
 int cgroup_freeze_plan(struct pyrt_ctx *ctx, int frozen);
 
 /* ops/caller.c: the caller while a container starts. 0, or -ECANCELED when he has gone or wants its end; other signals are kept in ctx->pending. Never waits. */

@@ -62,6 +62,8 @@ int op_scheduler(struct pyrt_ctx *ctx, const struct pyrt_op *op)
     if (op->n[0] < 48 || op->n[0] > sizeof(attr))
         return op_fail_number(ctx, -EINVAL, "size of struct sched_attr", op->n[0], __LINE__);
     memcpy(attr, op_data(ctx, op, 0), op->n[0]);
+    uint32_t size = (uint32_t)op->n[0];
+    memcpy(attr, &size, sizeof(size)); /* the kernel reads as much as this says */
     long rc = SYS(sched_setattr, 0, attr, 0);
     return rc < 0 ? op_fail(ctx, rc, "sched_setattr", NULL) : 0;
 }

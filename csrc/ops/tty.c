@@ -58,9 +58,9 @@ static int open_master(int root)
 }
 
 /* The terminal on /dev/console, as a bind mount. */
-static int bind_console(struct pyrt_ctx *ctx, int slave)
+static int bind_console(int root, int slave)
 {
-    cleanup_close int target = path_target_in(ctx->root_fd, "dev/console", 0, 0600);
+    cleanup_close int target = path_target_in(root, "dev/console", 0, 0600);
     if (target < 0)
         return target;
     cleanup_close int tree =
@@ -75,17 +75,25 @@ static int bind_console(struct pyrt_ctx *ctx, int slave)
     return (int)SYS(mount, from, to, "", 4096 /* MS_BIND */, NULL);
 }
 
+/* Where stdio was closed, the terminal comes there in the end: this fd has to stay out of the way. */
+static int above_stdio(int fd)
+{
+    if (fd < 0 || fd >= 3)
+        return fd;
+    int moved = (int)SYS(fcntl, fd, F_DUPFD_CLOEXEC, 3);
+    SYS(close, fd);
+    return moved;
+}
+
 int op_console(struct pyrt_ctx *ctx, const struct pyrt_op *op)
 {
-    cleanup_close int master = open_master(ctx->root_fd);
+    /* a plan that joins a container has no ROOT: there "/" is it */
+    cleanup_close int opened = ctx->root_fd >= 0 ? -1 : (int)SYS(openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    int root = ctx->root_fd >= 0 ? ctx->root_fd : opened;
+    cleanup_close int master = above_stdio(root < 0 ? root : open_master(root));
     if (master < 0)
         return op_fail(ctx, master, "open a terminal at", "/dev/pts/ptmx");
-    cleanup_close int slave = open_slave(ctx->root_fd, master);
-    if (slave >= 0 && slave < 3) { /* stdio was closed: the terminal comes there below, this fd has to stay out of the way */
-        int moved = (int)SYS(fcntl, slave, F_DUPFD_CLOEXEC, 3);
-        SYS(close, slave);
-        slave = moved;
-    }
+    cleanup_close int slave = above_stdio(open_slave(root, master));
     if (slave < 0)
         return op_fail(ctx, slave, "open the terminal's slave side", NULL);
 
@@ -102,7 +110,7 @@ int op_console(struct pyrt_ctx *ctx, const struct pyrt_op *op)
             return op_fail(ctx, rc, "set the terminal's size", NULL);
     }
     if ((op->n[2] & 1) != 0) {
-        rc = bind_console(ctx, slave);
+        rc = bind_console(root, slave);
         if (rc < 0)
             return op_fail(ctx, rc, "bind the terminal on", "/dev/console");
     }
