@@ -42,13 +42,13 @@ def test_a_working_shell(shell) -> None:  # type: ignore[no-untyped-def]
 
 
 def test_keys_reach_the_foreground_job(shell) -> None:  # type: ignore[no-untyped-def]
-    shell.sendline("sleep 100")
-    shell.expect_exact("sleep 100")
+    shell.sendline("sh -c 'echo st\"\"arted; exec sleep 100'")  # the echo of the line does not say "started"
+    shell.expect_exact("started")
     shell.sendcontrol("c")
     shell.expect_exact(PROMPT)
     assert "130" in say(shell, "echo $?")
-    shell.sendline("sleep 100")
-    shell.expect_exact("sleep 100")
+    shell.sendline("sh -c 'echo st\"\"arted; exec sleep 100'")  # the echo of the line does not say "started"
+    shell.expect_exact("started")
     shell.sendcontrol("z")
     shell.expect_exact("Stopped")
     shell.expect_exact(PROMPT)
@@ -118,6 +118,6 @@ def test_job_control_without_t() -> None:
 
 
 def test_a_terminal_without_input() -> None:
-    assert cli("run", "--rm", "-t", "host", "sh", "-c", "tty; echo hi").stdout == "/dev/pts/0\r\nhi\r\n"
+    assert cli("run", "--rm", "-t", "host", "sh", "-c", "tty; echo hi").stdout == "/dev/pts/0\nhi\n"
     done = cli("run", "--rm", "-it", "host", "true")
     assert done.returncode == 125 and "not a TTY" in done.stderr
