@@ -196,8 +196,12 @@ def _listen_fds() -> int:
 
 def _foreground(begin: Callable[[int, tuple[int, int]], Launch], terminal: bool) -> int:
     """Attends to a launch until the process has ended; gives its exit code."""
+    import signal
+
+    from pyrt.cli.signals import FORWARDED
     from pyrt.runtime.launch import exit_code
 
+    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # from here on they are the container's, however early they come
     if terminal:
         from pyrt.cli.terminal import Terminal
 
