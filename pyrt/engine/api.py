@@ -174,7 +174,7 @@ def request(
 
 
 def _args(args: Args) -> tuple[str, ...]:
-    if isinstance(args, (str, os.PathLike)):
+    if type(args) is not list and isinstance(args, (str, os.PathLike)):
         return (os.fspath(args),)
     items = tuple(os.fspath(item) for item in args)
     for item in items:

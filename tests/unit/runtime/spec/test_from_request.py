@@ -74,7 +74,7 @@ def test_defaults(root: Path) -> None:
 
 def test_environment(root: Path) -> None:
     env = process(root, env=("A=1", "A=2", "HOME=/h"), tty=True).env
-    assert env == (f"PATH=/img", f"HOSTNAME={ID[:12]}", "TERM=xterm", "IMG=1", "A=2", "HOME=/h")
+    assert env == ("PATH=/img", f"HOSTNAME={ID[:12]}", "TERM=xterm", "IMG=1", "A=2", "HOME=/h")
     assert "HOME=/www" in process(root, user="web").env
     for bad in ("A", "=x"):
         with pytest.raises(InvalidRequest, match="invalid environment variable"):
