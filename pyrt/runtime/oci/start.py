@@ -31,7 +31,7 @@ from pyrt.runtime.oci.store import Record, Store
 from pyrt.runtime.plan.compile import CompileOptions, compile_create
 from pyrt.runtime.plan.encode import encode
 from pyrt.runtime.spec import decode
-from pyrt.runtime.spec.validate import validate
+from pyrt.runtime.spec.validate import has_selinux, validate
 
 if TYPE_CHECKING:
     from pyrt.runtime.plan.ops import Plan
@@ -157,6 +157,9 @@ def _prepare(store: Store, request: Request, spec: oci.Spec, left: Record | None
         spec = _with_process(spec, _with_env(process, listen))
     facts = host_facts()
     linux = spec.linux or oci.Linux()
+    if linux.mount_label and not has_selinux():  # `validate` has warned of it
+        linux = msgspec.structs.replace(linux, mount_label="")
+        spec = msgspec.structs.replace(spec, linux=linux)
     cgroups = Manager.of(facts, container_path(facts, linux.cgroups_path, request.id) if facts.cgroup_writable else "")
     _check_cgroup(cgroups)
     record = Record(

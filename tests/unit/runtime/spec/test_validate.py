@@ -225,13 +225,18 @@ def test_what_this_kernel_lacks_is_said(bundle: Path, monkeypatch: pytest.Monkey
     for path, value in (
         ("process.apparmorProfile", "docker-default"),
         ("process.selinuxLabel", "system_u:system_r:x_t:s0"),
-        ("linux.mountLabel", "system_u:object_r:x_t:s0"),
         ("linux.intelRdt", {"closID": "x"}),
         ("linux.netDevices", {"eth0": {}}),
         ("linux.resources.rdma", {"mlx5_1": {"hcaHandles": 3}}),
     ):
         with pytest.raises(Unsupported, match=path.split(".")[-1]):
             check(changed(path, value), bundle)
+
+
+def test_a_mount_label_without_selinux_is_a_warning(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validate, "has_selinux", lambda: False)
+    (warning,) = check(changed("linux.mountLabel", "system_u:object_r:x_t:s0"), bundle)
+    assert "mountLabel" in warning
 
 
 def test_unknown_capability_is_a_warning_but_was_an_error_in_1_0(bundle: Path) -> None:
