@@ -23,7 +23,7 @@ from typing import TextIO
 
 from kit import Skip
 
-LIMIT = 60  # seconds for one check
+LIMIT = 120  # seconds for one check
 
 
 class Overdue(BaseException):
