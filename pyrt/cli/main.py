@@ -50,13 +50,22 @@ def cli() -> None:
 def main(argv: list[str] | None = None) -> None:
     """Runs a command line and exits: the container's code, or 125 for a failure of our own, 126 and 127 for a command that
     cannot be executed or does not exist, 128+n for a signal."""
+    _open_standard_streams()
     sys.exit(_main(sys.argv[1:] if argv is None else argv))
+
+
+def _open_standard_streams() -> None:
+    """A stream that the caller closed becomes /dev/null, so that no file of ours ever takes its number."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
 
 
 def _main(argv: list[str]) -> int:
     try:
         code = cli.main(args=argv, prog_name="pyrt", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller
+            sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.exceptions.NoArgsIsHelpError as e:
         click.echo(e.format_message())

@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from pyrt.base import paths
-from pyrt.base.ids import SHORT_ID_LENGTH, new_id
-from pyrt.engine.prepare import Prepared, prepare
+from pyrt.base.ids import new_id
+from pyrt.engine.prepare import prepare
 from pyrt.runtime.plan import explain as render
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def explain(req: RunRequest, *, json: bool = False) -> str:
     """What `run` would do with ``req``, as a numbered table or as JSON. Raises what `run` raises before it starts."""
     prepared = prepare(req)
     text = render.to_json(prepared.plan) if json else render.render(prepared.plan)
-    return _named(text, prepared, new_id()).rstrip("\n")
+    return prepared.named(text, new_id()).rstrip("\n")
 
 
 def explain_bundle(bundle: str, *, json: bool = False) -> str:
@@ -42,16 +42,10 @@ def trace_table(req: RunRequest, done: Completed, tty_size: tuple[int, int] = (0
     """The plan of a run that was traced, with the microseconds that each op took."""
     prepared = prepare(req, tty_size=tty_size)
     text = render.render(prepared.plan, done.trace or ())
-    return _named(text, prepared, done.id).rstrip("\n")
+    return prepared.named(text, done.id).rstrip("\n")
 
 
 def chrome_trace(req: RunRequest, done: Completed, tty_size: tuple[int, int] = (0, 0)) -> str:
     """The same as Chrome trace events."""
     prepared = prepare(req, tty_size=tty_size)
-    return _named(render.chrome_trace(prepared.plan, done.trace or ()), prepared, done.id)
-
-
-def _named(text: str, prepared: Prepared, container_id: str) -> str:
-    """The text with the container's own id in place of the template's."""
-    old = prepared.placeholder
-    return text.replace(old, container_id).replace(old[:SHORT_ID_LENGTH], container_id[:SHORT_ID_LENGTH])
+    return prepared.named(render.chrome_trace(prepared.plan, done.trace or ()), done.id)

@@ -32,9 +32,19 @@ def _look(uid: int) -> Surroundings:
         uid_map=_id_map(uid, facts.newuidmap, facts.subuid, "/proc/self/uid_map"),
         gid_map=_id_map(gid, facts.newgidmap, facts.subgid, "/proc/self/gid_map"),
         cpus=os.cpu_count() or 1,
+        cpus_online=_online(),
         nodename=os.uname().nodename,
         selinux="selinux" in facts.lsms,
     )
+
+
+def _online() -> str:
+    """The CPUs in use, as a list: "0-3"."""
+    try:
+        with open("/sys/devices/system/cpu/online", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 def _capabilities() -> frozenset[str]:

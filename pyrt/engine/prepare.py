@@ -51,6 +51,11 @@ class Prepared:
         data = self.template.replace(old, new)
         return data.replace(old[:SHORT_ID_LENGTH], new[:SHORT_ID_LENGTH])
 
+    def named(self, text: str, container_id: str) -> str:
+        """A text about the plan with the container's own id in it."""
+        old = self.placeholder
+        return text.replace(old, container_id).replace(old[:SHORT_ID_LENGTH], container_id[:SHORT_ID_LENGTH])
+
 
 _cache: OrderedDict[tuple[object, ...], Prepared] = OrderedDict()
 _lock = threading.Lock()

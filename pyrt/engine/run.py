@@ -54,7 +54,10 @@ def run(
         container_id = new_id()
         with _cidfile(req.cidfile, container_id):
             launched = _launch(prepared, container_id, streams, flags | native.RUN_TRACE * trace, console)
-            last, timed_out = _wait(launched, timeout, attend)
+            try:
+                last, timed_out = _wait(launched, timeout, attend)
+            except OpFailed as e:
+                raise _named(e, prepared, container_id) from None
     finally:
         streams.close()
     code, signal = exit_code(last.wait_status)
@@ -68,7 +71,7 @@ def run(
         oom_killed=last.usage[native.USAGE_OOM_KILLS] > 0,
         timed_out=timed_out,
         usage=_usage(last),
-        trace=_trace(prepared, launched) if trace else None,
+        trace=_trace(prepared, launched, container_id) if trace else None,
         id=container_id,
     )
 
@@ -142,7 +145,15 @@ def _usage(last: Message) -> Usage:
     )
 
 
-def _trace(prepared: Prepared, launched: Launch) -> tuple[TraceOp, ...]:
+def _named(error: OpFailed, prepared: Prepared, container_id: str) -> OpFailed:
+    """The same failure, told with the container's own id."""
+    if error.op < 0:
+        return error
+    words, detail = (prepared.named(text, container_id) for text in (error.words, error.detail))
+    return type(error)(error.op, words, error.errno, detail, error.hint)
+
+
+def _trace(prepared: Prepared, launched: Launch, container_id: str) -> tuple[TraceOp, ...]:
     """The plan's ops with the times at which they ran."""
     from pyrt.runtime.plan.explain import side, words
 
@@ -151,7 +162,7 @@ def _trace(prepared: Prepared, launched: Launch) -> tuple[TraceOp, ...]:
         TraceOp(
             index=index,
             side=side(op),
-            words=words(op),
+            words=prepared.named(words(op), container_id),
             why=op.why,
             begin_ns=entry.begin_ns,
             end_ns=entry.end_ns,

@@ -41,6 +41,7 @@ class Surroundings:
     gid_map: tuple[tuple[int, int, int], ...] = ()
     cgroup_mount: bool = True
     cpus: int = 1
+    cpus_online: str = ""
     nodename: str = "localhost"
     selinux: bool = False
 
@@ -160,9 +161,11 @@ def _check_limits(req: RunRequest, here: Surroundings) -> None:
     for flag, text in (("--cpuset-cpus", req.cpuset_cpus), ("--cpuset-mems", req.cpuset_mems)):
         if text:
             try:
-                units.parse_list(text)
+                wanted = units.parse_list(text)
             except InvalidRequest as e:
                 raise InvalidRequest(f"{flag}: {e}") from None
+            if flag == "--cpuset-cpus" and here.cpus_online and not set(wanted) <= set(units.parse_list(here.cpus_online)):
+                raise InvalidRequest(f"Requested CPUs are not available - requested {text}, available: {here.cpus_online}")
     if req.pids_limit is not None and req.pids_limit < -1:
         raise InvalidRequest(f"invalid --pids-limit {req.pids_limit}")
     if req.shm_size is not None and req.shm_size < 0:
@@ -289,11 +292,15 @@ def _note_process(req: RunRequest, origins: dict[str, str]) -> None:
         ),
         "process.rlimits": " ".join(f"--ulimit {limit.name}" for limit in req.ulimits),
         "process.oomScoreAdj": f"--oom-score-adj {req.oom_score_adj}" if req.oom_score_adj is not None else "",
-        "process.noNewPrivileges": " ".join(
-            f"--security-opt {option}" for option in req.security_opt if option.startswith("no-new-privileges")
-        ),
+        "process.noNewPrivileges": _options(req, "no-new-privileges"),
+        "process.apparmorProfile": _options(req, "apparmor"),
+        "process.selinuxLabel": _options(req, "label"),
     }
     origins.update({path: flag for path, flag in notes.items() if flag})
+
+
+def _options(req: RunRequest, name: str) -> str:
+    return " ".join(f"--security-opt {option}" for option in req.security_opt if option.startswith(name))
 
 
 def _command(req: RunRequest, image: ImageConfig) -> tuple[str, ...]:
