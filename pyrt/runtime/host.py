@@ -57,7 +57,7 @@ class HostFacts:
     v2_controllers: tuple[str, ...] = ()
     euid: int = 0
     egid: int = 0
-    kernel: tuple[int, int] = (6, 1)
+    kernel: tuple[int, int] = (6, 8)
     lsms: tuple[str, ...] = ()
     in_userns: bool = False
     userns: bool = True

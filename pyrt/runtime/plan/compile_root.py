@@ -27,6 +27,12 @@ _PROPAGATION = {
 }
 
 
+_LAYERS_ONE_BY_ONE = (6, 7)
+"""Since this kernel overlay takes "lowerdir+", a layer each."""
+_OPTION_LIMIT = 255
+"""Bytes that fsconfig(2) takes for a string."""
+
+
 def root_path(build: Build) -> str:
     """The host path of the spec's root directory. Raises InvalidSpec when it names none."""
     root = build.spec.root
@@ -102,7 +108,7 @@ def _overlay(build: Build, overlay: OverlayRoot, scratch: str) -> None:
         _layer_directories(build, scratch, "", overlay.lower[0], why)
         _files(build, overlay, "/", f"{scratch}/u")
         lower = tuple(_lower(build, overlay, path, f"{scratch}/l", why) for path in overlay.lower)
-        options = _overlay_options(lower, scratch, "", overlay.userxattr)
+        options = _overlay_options(build, lower, scratch, "", overlay.userxattr)
         add(ops.mount("overlay", merged, "overlay", options, 0, why, at=n.AT_HOST))
         add(ops.root(merged, why))
     else:
@@ -134,8 +140,12 @@ def _layer_directories(build: Build, scratch: str, number: str, lower: str, why:
     build.after.append(ops.mkdir(f"{scratch}/w{number}", 0o700, 0, 0, why, at=n.AT_HOST))
 
 
-def _overlay_options(lower: tuple[str, ...], scratch: str, number: str, userxattr: bool) -> list[str]:
-    options = [f"lowerdir+={path}" for path in lower]
+def _overlay_options(build: Build, lower: tuple[str, ...], scratch: str, number: str, userxattr: bool) -> list[str]:
+    joined = ":".join(lower)
+    if build.facts.kernel < _LAYERS_ONE_BY_ONE and len(joined) < _OPTION_LIMIT and not any(c in path for path in lower for c in ":,\\"):
+        options = [f"lowerdir={joined}"]  # an older kernel complains in its log about the option that it does not know
+    else:
+        options = [f"lowerdir+={path}" for path in lower]
     options += [f"upperdir={scratch}/u{number}", f"workdir={scratch}/w{number}"]
     if userxattr:
         options.append("userxattr")
@@ -187,7 +197,7 @@ def _layer(build: Build, overlay: OverlayRoot, layer: ExtraLayer, scratch: str, 
         _files(build, overlay, layer.path, f"{scratch}/u{number}")
         build.after.append(ops.root(merged, why))
     lower = _lower(build, overlay, layer.source, f"{scratch}/l{number}", why)
-    options = _overlay_options((lower,), scratch, number, overlay.userxattr)
+    options = _overlay_options(build, (lower,), scratch, number, overlay.userxattr)
     build.after.append(ops.mount("overlay", layer.path, "overlay", options, 0, why, make_target=not overlay.lower))
 
 
