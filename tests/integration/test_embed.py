@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -133,3 +135,70 @@ def test_after_a_fork() -> None:
             os._exit(99)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
     assert pyrt.run("host", ["true"]).returncode == 0
+
+
+def _as_user(uid: int, job: Callable[[], str]) -> str:
+    """What ``job`` returns in a child process of an unprivileged user (its interpreter may be out of that user's reach, so
+    everything is imported before)."""
+    import encodings.ascii
+    import encodings.utf_8_sig  # noqa: F401
+    import pwd  # noqa: F401
+
+    import pyrt.engine.explain
+    from pyrt.native import executor, lib
+
+    pyrt.run("host", ["true"])
+    lib.pyrt_executor_load(executor._PROGRAM)
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.environ.update(HOME="/tmp", XDG_RUNTIME_DIR="")
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
+            os.write(theirs, job().encode())
+        except BaseException as e:
+            os.write(theirs, repr(e).encode())
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    with open(ours) as file:
+        text = file.read()
+    os.waitpid(pid, 0)
+    return text
+
+
+@pytest.fixture
+def user() -> Iterator[int]:
+    uid = 43210
+    yield uid
+    shutil.rmtree(f"/tmp/pyrt-{uid}", ignore_errors=True)
+    shutil.rmtree("/tmp/.cache/pyrt", ignore_errors=True)
+
+
+def test_without_privileges(user: int) -> None:
+    script = "id -u; readlink /proc/self/ns/user; echo x >/etc/x && cat /etc/x /etc/hostname; echo /proc/[0-9]*; ls /dev/null"
+    text = _as_user(user, lambda: pyrt.run("host", ["sh", "-c", script], text=True).stdout)
+    lines = text.splitlines()
+    assert lines[0] == "0", text
+    assert lines[1] != os.readlink("/proc/self/ns/user")
+    assert lines[2] == "x" and len(lines[3]) == 12
+    assert lines[4:] == ["/proc/1", "/dev/null"]
+    assert not os.path.exists("/etc/x")
+
+
+def test_a_directory_without_privileges(user: int, root: Path) -> None:
+    for folder in (root, *root.parents):
+        if str(folder).startswith("/tmp/"):
+            folder.chmod(0o755)
+    text = _as_user(user, lambda: pyrt.run(None, ["sh", "-c", "id -u; echo x >/new; ls /new"], rootfs=root, text=True).stdout)
+    assert text.splitlines() == ["0", "/new"], text
+    assert not (root / "new").exists()
+
+
+def test_what_needs_privileges_says_so(user: int) -> None:
+    text = _as_user(user, lambda: pyrt.run("host", ["true"], memory="64m", text=True).stdout)
+    assert text.startswith("Unsupported(") and "cgroup" in text
+    text = _as_user(user, lambda: pyrt.run("host", ["true"], userns="host", text=True).stdout)
+    assert "needs root" in text
