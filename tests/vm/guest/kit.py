@@ -45,7 +45,7 @@ def command(*words: str | Path, stdin: str | None = None, timeout: float = 30) -
     return Done(done.returncode, done.stdout, done.stderr)
 
 
-def pyrt_cli(*words: str | Path, timeout: float = 30) -> Done:
+def pyrt_cli(*words: str | Path, timeout: float = 60) -> Done:
     """`pyrt ...` as a user would call it."""
     return command(sys.executable, "-m", "pyrt", *words, timeout=timeout)
 
