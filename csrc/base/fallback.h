@@ -11,6 +11,8 @@
 #define OLD_MOUNT_SETATTR 8u
 #define OLD_FACCESSAT2 16u
 #define OLD_CLOSE_RANGE 32u
+#define OLD_CLONE3 128u      /* before 5.3, and in sandboxes that cannot look into its argument */
+#define OLD_INTO_CGROUP 256u /* CLONE_INTO_CGROUP, since 5.7 */
 #define OLD_LOWERDIR_PLUS 64u /* overlay before 6.7: no "lowerdir+" */
 
 extern unsigned pyrt_force_old;

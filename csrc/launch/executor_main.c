@@ -8,6 +8,7 @@
 
 #include <linux/mman.h>
 #include <linux/prctl.h>
+#include <sys/socket.h>
 
 #define PLAN_FD 3
 #define CONTROL_FD 4
@@ -19,13 +20,6 @@ static void *map(size_t size, int flags, int fd)
 {
     long at = SYS(mmap, NULL, size, 3 /* PROT_READ | PROT_WRITE */, flags, fd, 0);
     return at < 0 && at > -4096 ? NULL : (void *)at;
-}
-
-static int send_message(const struct pyrt_ctx *ctx, struct pyrt_msg *msg, uint32_t type)
-{
-    msg->type = type;
-    long rc = ctx->control_fd < 0 ? -EPIPE : SYS(sendto, ctx->control_fd, msg, sizeof *msg, 0x4000 /* MSG_NOSIGNAL */, NULL, 0);
-    return rc < 0 ? (int)rc : 0;
 }
 
 /* Trace entries in messages of at most 128, so that each fits a socket buffer whatever the plan's length. */
@@ -42,7 +36,7 @@ static void send_trace(const struct pyrt_ctx *ctx)
         packet.msg.first = at;
         packet.msg.count = left < 128 ? left : 128;
         memcpy(packet.entries, &ctx->shared->trace[at], packet.msg.count * sizeof packet.entries[0]);
-        if (SYS(sendto, ctx->control_fd, &packet, sizeof packet.msg + packet.msg.count * sizeof packet.entries[0], 0x4000, NULL, 0) < 0)
+        if (SYS(sendto, ctx->control_fd, &packet, sizeof packet.msg + packet.msg.count * sizeof packet.entries[0], MSG_NOSIGNAL, NULL, 0) < 0)
             return;
     }
 }
@@ -99,7 +93,8 @@ static int load_plan(struct pyrt_ctx *ctx, struct pyrt_error *err)
 static void close_stdio(void)
 {
     /* the readers of the container's output must see its end, not ours */
-    SYS(close_range, 0, 2, 0);
+    for (int fd = 0; fd < 3; fd++)
+        SYS(close, fd);
 }
 
 /* Waits for the caller's ACK. 0 if the caller is gone instead. */
@@ -133,7 +128,7 @@ static int fail(struct pyrt_ctx *ctx, struct pyrt_msg *msg, int status)
     msg->wait_status = status;
     msg->error = ctx->shared->error;
     msg->done_ns = sys_now_ns();
-    send_message(ctx, msg, PYRT_MSG_FAILED);
+    tell_caller(ctx, msg, PYRT_MSG_FAILED);
     if (ctx->run_flags & PYRT_RUN_TRACE)
         send_trace(ctx);
     return 1;
@@ -161,7 +156,7 @@ static int run(struct pyrt_ctx *ctx, struct pyrt_msg *msg)
     close_slots(ctx);
     msg->pid = ctx->child;
     if (rc == 1 || (ctx->run_flags & PYRT_RUN_DETACH)) {
-        int sent = send_message(ctx, msg, rc == 1 ? PYRT_MSG_CREATED : PYRT_MSG_STARTED);
+        int sent = tell_caller(ctx, msg, rc == 1 ? PYRT_MSG_CREATED : PYRT_MSG_STARTED);
         if (sent < 0 || !wait_for_ack(ctx)) {
             op_fail(ctx, -ECANCELED, "the caller went away before it took over", NULL);
             return fail(ctx, msg, 0);
@@ -171,14 +166,27 @@ static int run(struct pyrt_ctx *ctx, struct pyrt_msg *msg)
         return 0;
     }
     if (ctx->run_flags & PYRT_RUN_NOTIFY)
-        send_message(ctx, msg, PYRT_MSG_STARTED);
+        tell_caller(ctx, msg, PYRT_MSG_STARTED);
     watch_container(ctx, msg);
     unmake(ctx, msg, 1);
     msg->done_ns = sys_now_ns();
-    send_message(ctx, msg, PYRT_MSG_EXITED);
+    tell_caller(ctx, msg, PYRT_MSG_EXITED);
     if (ctx->run_flags & PYRT_RUN_TRACE)
         send_trace(ctx);
     return 0;
+}
+
+/* Ends before anything was done. msg->error is filled already where the validator has something to say. */
+static int refuse(const struct pyrt_ctx *ctx, struct pyrt_msg *msg, int rc, const char *what)
+{
+    if (msg->error.error == 0) {
+        msg->error.error = -rc;
+        msg->error.op = -1;
+        txt_add(msg->error.detail, sizeof msg->error.detail, what);
+    }
+    msg->done_ns = sys_now_ns();
+    tell_caller(ctx, msg, PYRT_MSG_FAILED);
+    return 1;
 }
 
 int executor_main(int argc, char **argv);
@@ -203,21 +211,15 @@ int executor_main(int argc, char **argv)
     uint64_t all = ~0ull;
     SYS(rt_sigprocmask, 0 /* SIG_BLOCK */, &all, NULL, sizeof all);
     /* a caller that ignores SIGCHLD passes that on through exec, and the kernel would reap the container without us */
-    const uint64_t by_default[4] = {0, 0, 0, 0};
-    SYS(rt_sigaction, SIGCHLD, by_default, NULL, 8);
+    const struct sys_sigaction by_default = {.handler = SIG_DFL};
+    SYS(rt_sigaction, SIGCHLD, &by_default, NULL, sizeof all);
     int rc = load_plan(ctx, &msg.error);
-    if (rc < 0) {
-        if (msg.error.error == 0) {
-            msg.error.error = -rc;
-            msg.error.op = -1;
-            txt_add(msg.error.detail, sizeof msg.error.detail, "reading the plan");
-        }
-        msg.done_ns = sys_now_ns();
-        send_message(ctx, &msg, PYRT_MSG_FAILED);
-        return 1;
-    }
+    if (rc < 0)
+        return refuse(ctx, &msg, rc, "reading the plan");
     SYS(close, PLAN_FD);
     ctx->proc_fd = (int)SYS(openat, AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    if (ctx->proc_fd < 0)
+        return refuse(ctx, &msg, ctx->proc_fd, "open /proc");
     /* a process that enters somebody's pid namespace must not be open to its ptrace, nor its fds (CVE-2016-9962) */
     if (plan_has(ctx, PYRT_OP_JOIN_NS))
         SYS(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);

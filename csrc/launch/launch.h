@@ -43,10 +43,18 @@ int sync_send(int fd, uint32_t type, uint32_t op);
 /* Receives one: 1 got it, 0 end of file, -errno. */
 int sync_receive(int fd, struct sync_msg *msg);
 
+/* A signalfd(2) of every signal (all are blocked here), or -errno. */
+int signals_open(void);
+/* The next signal that came from the kernel (the terminal; not those of kill(2), which are the caller's to pass on), 0 when there is none. */
+int signals_next(int fd);
+
 /* The child's life from `from` on: runs its ops, hands over where the side changes, never returns. */
 __attribute__((noreturn)) void turn_child(struct pyrt_ctx *ctx, uint32_t from);
 /* The executor's: host ops up to the first clone and the turns after it. 0 once the child has executed, 1 once it waits at its gate, -errno when something failed. */
 int turn_host(struct pyrt_ctx *ctx);
+
+/* Sends a message to the caller, if he is there. 0 or -errno. */
+int tell_caller(const struct pyrt_ctx *ctx, struct pyrt_msg *msg, uint32_t type);
 
 /* After start: waits, forwards, obeys the caller. Fills msg's wait_status and times. */
 void watch_container(struct pyrt_ctx *ctx, struct pyrt_msg *msg);

@@ -17,9 +17,23 @@
 #define MFD_EXEC 0x0010U
 #endif
 
+#define DRAIN_MAX (1u << 20) /* as much as a pipe can hold, unless root has made it larger */
+#define FINISH_ROUNDS 64     /* of those, at the end */
+
 static pthread_mutex_t load_lock = PTHREAD_MUTEX_INITIALIZER;
 static int executor_fd = -1;
 static struct stat executor_id;
+
+/* Where the caller's stdio is closed, our own files get those numbers, and would be taken for it. Closes fd; the one to use instead, or -errno. */
+static int above_stdio(int fd)
+{
+    if (fd < 0 || fd > 2)
+        return fd;
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    int saved = errno;
+    close(fd);
+    return moved < 0 ? -saved : moved;
+}
 
 static int copy_sealed(const char *path)
 {
@@ -33,6 +47,8 @@ static int copy_sealed(const char *path)
         return -errno;
     for (;;) {
         ssize_t sent = sendfile(to, from, NULL, 1 << 20);
+        if (sent < 0 && errno == EINTR)
+            continue;
         if (sent < 0)
             return -errno;
         if (sent == 0)
@@ -40,7 +56,7 @@ static int copy_sealed(const char *path)
     }
     if (fchmod(to, 0555) < 0 || fcntl(to, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
         return -errno;
-    return sys_steal_fd(&to);
+    return above_stdio(sys_steal_fd(&to));
 }
 
 int pyrt_executor_load(const char *path)
@@ -67,7 +83,7 @@ static int plan_file(const uint8_t *plan, size_t size)
     if (fd < 0)
         return -errno;
     int rc = sys_write_all(fd, plan, size);
-    return rc < 0 ? rc : sys_steal_fd(&fd);
+    return rc < 0 ? rc : above_stdio(sys_steal_fd(&fd));
 }
 
 struct start {
@@ -87,21 +103,23 @@ static int place_fds(struct start *start)
     if (start->program < 0)
         return start->program;
     for (uint32_t i = 0; i < start->count; i++) {
-        if (start->fds[i] < 0)
-            continue;
-        long moved = SYS(fcntl, start->fds[i], F_DUPFD_CLOEXEC, floor);
+        long moved = start->fds[i] < 0 ? -EBADF : SYS(fcntl, start->fds[i], F_DUPFD_CLOEXEC, floor);
+        if (moved == -EBADF && i < 3) { /* a service without stdio: the executor, and who it runs, count on having all three */
+            int null = (int)SYS(openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0);
+            moved = null < 0 ? null : SYS(fcntl, null, F_DUPFD_CLOEXEC, floor);
+        }
         if (moved < 0)
             return (int)moved;
         start->fds[i] = (int)moved;
     }
     for (uint32_t i = 0; i < start->count; i++) {
-        long rc = start->fds[i] < 0 ? 0 : SYS(dup3, start->fds[i], i, 0);
+        long rc = SYS(dup3, start->fds[i], i, 0);
         if (rc < 0)
             return (int)rc;
     }
     /* whatever the caller left inheritable stays outside */
     long rc = SYS(close_range, start->count, ~0u, 4 /* CLOSE_RANGE_CLOEXEC */);
-    if (rc == -ENOSYS)
+    if (rc < 0) /* before 5.9 there is no such call, before 5.11 no such flag */
         for (int fd = floor; fd < 65536; fd++)
             SYS(fcntl, fd, F_SETFD, FD_CLOEXEC);
     return 0;
@@ -122,6 +140,13 @@ __attribute__((noinline)) static pid_t start_executor(struct start *start)
     __builtin_unreachable();
 }
 
+/* ECHILD: the caller reaps everything itself (SIGCHLD ignored, or waitpid(-1) in another thread); the messages tell all. */
+static void reap(pid_t pid)
+{
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
 static void format_u32(char out[12], uint32_t value)
 {
     out[0] = '\0';
@@ -138,8 +163,10 @@ int pyrt_spawn(const uint8_t *plan, size_t plan_size, const int32_t *fds, uint32
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return -errno;
-    cleanup_close int ours = pair[0];
-    cleanup_close int theirs = pair[1];
+    cleanup_close int ours = above_stdio(pair[0]);
+    cleanup_close int theirs = above_stdio(pair[1]);
+    if (ours < 0 || theirs < 0)
+        return ours < 0 ? ours : theirs;
     char flags_text[12];
     char nfds_text[12];
     format_u32(flags_text, flags);
@@ -160,7 +187,7 @@ int pyrt_spawn(const uint8_t *plan, size_t plan_size, const int32_t *fds, uint32
     if (pid < 0)
         return -saved;
     if (start.failed != 0) {
-        waitpid(pid, NULL, 0);
+        reap(pid);
         return start.failed;
     }
     out->pid = pid;
@@ -181,10 +208,12 @@ static void close_io(int32_t *fd)
     *fd = -1;
 }
 
-/* Reads what is there. 0, or -ENOMEM. The fd is closed at its end. */
+/* Reads what is there, but not for longer than a full pipe: a writer that is always faster must not keep us from the clock, the messages and the other stream.
+ * 0, or -ENOMEM. The fd is closed at its end. */
 static int drain(struct pyrt_io *io, int which)
 {
-    for (;;) {
+    size_t before = io->out_size[which];
+    while (io->out_size[which] - before < DRAIN_MAX) {
         if (io->out_room[which] - io->out_size[which] < 4096) {
             size_t room = io->out_room[which] != 0 ? io->out_room[which] * 2 : 16384;
             uint8_t *grown = realloc(io->out[which], room);
@@ -205,6 +234,7 @@ static int drain(struct pyrt_io *io, int which)
         close_io(&io->out_fd[which]);
         return 0;
     }
+    return 0;
 }
 
 static void feed(struct pyrt_io *io)
@@ -291,9 +321,11 @@ int pyrt_finish(struct pyrt_process *process, struct pyrt_io *io, struct pyrt_tr
     /* Every writer that was the container's is dead. A writer that is not (a shared pid namespace) does not keep us. */
     for (int i = 0; io != NULL && i < 2; i++)
         if (io->out_fd[i] >= 0) {
-            int error = drain(io, i);
-            if (error < 0)
-                rc = error;
+            for (int more = 1, round = 0; more && rc == 0 && round < FINISH_ROUNDS && io->out_fd[i] >= 0; round++) {
+                size_t before = io->out_size[i];
+                rc = drain(io, i);
+                more = io->out_size[i] != before;
+            }
             if (io->out_fd[i] >= 0)
                 close_io(&io->out_fd[i]);
         }
@@ -308,9 +340,7 @@ int pyrt_finish(struct pyrt_process *process, struct pyrt_io *io, struct pyrt_tr
         close_io(&process->control_fd);
     }
     if (process->pid > 0) {
-        /* ECHILD: the caller reaps everything itself (SIGCHLD ignored, or waitpid(-1) in another thread); the messages told all */
-        while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR)
-            ;
+        reap(process->pid);
         process->pid = -1;
     }
     return rc;

@@ -3,6 +3,7 @@
 #include "launch.h"
 
 #include <linux/poll.h>
+#include <sys/socket.h>
 
 /* struct signalfd_siginfo; <linux/signalfd.h> would bring a second struct flock along */
 struct signal_info {
@@ -78,12 +79,26 @@ static void forward(struct watch *w, int sig, int group)
     SYS(kill, w->ctx->child, sig);
 }
 
-static void tell(struct pyrt_ctx *ctx, struct pyrt_msg *msg, uint32_t type)
+int tell_caller(const struct pyrt_ctx *ctx, struct pyrt_msg *msg, uint32_t type)
 {
     msg->type = type;
-    msg->pid = ctx->child;
-    if (ctx->control_fd >= 0)
-        SYS(sendto, ctx->control_fd, msg, sizeof *msg, 0x4000 /* MSG_NOSIGNAL */, NULL, 0);
+    long rc = ctx->control_fd < 0 ? -EPIPE : SYS(sendto, ctx->control_fd, msg, sizeof *msg, MSG_NOSIGNAL, NULL, 0);
+    return rc < 0 ? (int)rc : 0;
+}
+
+int signals_open(void)
+{
+    const uint64_t all = ~0ull;
+    return (int)SYS(signalfd4, -1, &all, sizeof all, O_CLOEXEC | O_NONBLOCK);
+}
+
+int signals_next(int fd)
+{
+    struct signal_info info;
+    while (SYS(read, fd, &info, sizeof info) == (long)sizeof info)
+        if ((info.code > 0 && info.signo != SIGCHLD) || info.signo == SIGTSTP)
+            return (int)info.signo;
+    return 0;
 }
 
 /* ^Z: the container stops with the job, and goes on with it. A group that does not freeze in time is thawed again and its init stopped instead. */
@@ -94,7 +109,7 @@ static void stop_with_job(struct watch *w)
         cgroup_freeze_plan(w->ctx, 0);
         SYS(kill, w->ctx->child, SIGSTOP);
     }
-    tell(w->ctx, w->msg, PYRT_MSG_STOPPED);
+    tell_caller(w->ctx, w->msg, PYRT_MSG_STOPPED);
     long self = SYS(getpid);
     SYS(kill, self, SIGSTOP);
     if (frozen)
@@ -105,14 +120,11 @@ static void stop_with_job(struct watch *w)
 
 static void read_signals(struct watch *w)
 {
-    struct signal_info info;
-    while (SYS(read, w->signal_fd, &info, sizeof info) == (long)sizeof info) {
-        int sig = (int)info.signo;
+    for (int sig; (sig = signals_next(w->signal_fd)) != 0;)
         if (sig == SIGTSTP)
             stop_with_job(w);
-        else if (info.code > 0 && sig != SIGCHLD && sig != SIGCONT && sig != SIGPIPE && sig != SIGTTIN && sig != SIGTTOU)
-            forward(w, sig, 1); /* from the terminal; what people send with kill(1) goes to the caller, who passes it on */
-    }
+        else if (sig != SIGCONT && sig != SIGPIPE && sig != SIGTTIN && sig != SIGTTOU)
+            forward(w, sig, 1);
 }
 
 /* 0 when the caller is gone. */
@@ -120,7 +132,7 @@ static int read_commands(struct watch *w)
 {
     for (;;) {
         unsigned char command[2] = {0, 0};
-        long got = SYS(recvfrom, w->ctx->control_fd, command, sizeof command, 0x40 /* MSG_DONTWAIT */, NULL, NULL);
+        long got = SYS(recvfrom, w->ctx->control_fd, command, sizeof command, MSG_DONTWAIT, NULL, NULL);
         if (got == -EAGAIN)
             return 1;
         if (got == -EINTR)
@@ -136,9 +148,8 @@ void watch_container(struct pyrt_ctx *ctx, struct pyrt_msg *msg)
 {
     struct watch w = {.ctx = ctx, .msg = msg, .signal_fd = -1, .has_init = plan_has(ctx, PYRT_OP_INIT)};
     w.pidfd = (int)SYS(pidfd_open, ctx->child, 0);
-    uint64_t all = ~0ull;
     if (ctx->run_flags & PYRT_RUN_SIGPROXY)
-        w.signal_fd = (int)SYS(signalfd4, -1, &all, sizeof all, O_CLOEXEC | O_NONBLOCK);
+        w.signal_fd = signals_open();
     for (int sig = 1; sig <= SYS_SIGNALS; sig++)
         if (ctx->pending >> (sig - 1) & 1)
             forward(&w, sig, 0);
@@ -180,5 +191,10 @@ void watch_kill(struct pyrt_ctx *ctx, int *status)
     cgroup_freeze_plan(ctx, 0); /* it may have been put into a group that somebody froze */
     SYS(kill, ctx->child, SIGKILL);
     sys_wait(ctx->child, status);
+    pid_t second = ctx->shared->init_pid; /* of a second clone, if it has not been told of yet */
+    if (second > 0 && second != ctx->child) {
+        SYS(kill, second, SIGKILL);
+        sys_wait(second, status);
+    }
     ctx->child = 0;
 }

@@ -63,7 +63,7 @@ static int check_number(struct reading *r, const struct pyrt_op *op, int i, char
 /* Without these the list does not go on in the process that it was written for, or goes on with more open than it should. */
 static int carries_the_turn(unsigned code)
 {
-    return code == PYRT_OP_CLONE || code == PYRT_OP_GATE || code == PYRT_OP_INIT || code == PYRT_OP_FDS || code == PYRT_OP_EXEC;
+    return code == PYRT_OP_CLONE || code == PYRT_OP_NETNS_MAKE || code == PYRT_OP_NETNS_ENTER || code == PYRT_OP_GATE || code == PYRT_OP_INIT || code == PYRT_OP_FDS || code == PYRT_OP_EXEC;
 }
 
 /* What is done beside the child begins straight after the clone, and has been met by the child before anybody's turn changes. */

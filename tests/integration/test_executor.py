@@ -312,3 +312,106 @@ def test_the_program_in_proc_exe_cannot_be_written() -> None:
     assert refused.value.errno in (errno.ETXTBSY, errno.EPERM, errno.EACCES)
     gate_free.send(bytes([n.CMD_KILL, 9]))
     last(gate_free)
+
+
+def hook(script: str, side: int = n.CONTAINER, timeout: int = 0) -> Op:
+    strings, numbers = _hook(script)
+    return Op(n.OP_HOOK, side, strings, (*numbers[:2], timeout, 0, 0))
+
+
+def pid_from(path: Path) -> int:
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        if path.exists() and path.read_text().strip():
+            return int(path.read_text())
+        time.sleep(0.01)
+    raise AssertionError(f"nothing was written to {path}")
+
+
+@pytest.mark.parametrize("side", [n.CONTAINER, n.HOST])
+def test_a_start_that_hangs_can_be_ended(tmp_path: Path, side: int) -> None:
+    """Nothing but the caller's word ends a hook without a time limit; and the hook goes with it, pid namespace or not."""
+    note = tmp_path / "pid"
+    executor = start([ops.clone(0), hook(f"echo $$ >{note}; exec sleep 60", side), *program("sh", "-c", "true")])
+    pid = pid_from(note)
+    executor.send(bytes([n.CMD_KILL, signal.SIGKILL]))
+    message = last(executor)
+    assert message.type == n.MSG_FAILED
+    assert message.error is not None and message.error.errno == errno.ECANCELED
+    assert wait_gone(pid)
+
+
+def test_the_callers_death_ends_a_start_that_hangs(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    executor = start([ops.clone(0), hook(f"echo $$ >{note}; exec sleep 60"), *program("sh", "-c", "true")])
+    pid = pid_from(note)
+    os.close(os.dup2(os.open("/dev/null", os.O_RDONLY), executor.control_fd))  # the socket is closed, as at the caller's death
+    assert wait_gone(pid)
+    assert wait_gone(executor.pid)
+    executor.finish()
+
+
+def test_a_signal_sent_while_it_starts_is_not_lost(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    wait = f"cat >/dev/null; echo $$ >{note}; while [ -e {note} ]; do sleep 0.02; done"
+    executor = start([ops.clone(NEWPID), hook(wait), *program("sleep", "60")[:2], ops.execve(["sleep", "60"], [], file="/bin/sleep")])
+    pid_from(note)
+    executor.send(bytes([n.CMD_KILL, signal.SIGTERM]))
+    time.sleep(0.1)
+    note.unlink()
+    assert os.waitstatus_to_exitcode(last(executor).wait_status) == -signal.SIGTERM
+
+
+def test_an_unseen_death_is_told_with_the_op_it_happened_in() -> None:
+    plan = [ops.clone(0), ops.umask(0o22), hook("kill -9 $PPID; sleep 60"), *program("sh", "-c", "true")]
+    message = last(start(plan))
+    assert message.type == n.MSG_FAILED
+    assert message.error is not None and (message.error.op, message.error.errno) == (2, errno.ECHILD)
+
+
+def test_the_first_of_two_clones_leaves_no_zombie() -> None:
+    plan = [ops.clone(0), ops.unshare(NEWPID), ops.clone(0, again=True), *program("sh", "-c", "sleep 60; true")]
+    executor = start(plan, flags=n.RUN_NOTIFY)
+    message = executor.wait(20)
+    assert message is not None and message.type == n.MSG_STARTED
+    assert Path(f"/proc/{executor.pid}/task/{executor.pid}/children").read_text().split() == [str(message.pid)]
+    executor.send(bytes([n.CMD_KILL, 9]))
+    last(executor)
+
+
+def test_a_caller_without_stdio() -> None:
+    """Our own files get the numbers of the closed ones; the container must not see them there."""
+    script = """
+import os, sys
+report = os.dup(1)
+os.closerange(0, 3)
+from pyrt import native as n
+from pyrt.native.executor import spawn
+from pyrt.runtime.plan import ops
+from pyrt.runtime.plan.encode import encode
+plan = ops.Plan((ops.clone(0), ops.fds(1, 0), ops.execve(["sh", "-c", "x=$(readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2); echo $x >&3"], ["PATH=/bin:/usr/bin"], file="/bin/sh")), 1)
+x = spawn(encode(plan), ops=3, stdio=(0, 1, 2), fds=[report])
+x.wait(20)
+x.finish()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["/dev/null"] * 3, done.stderr
+
+
+def test_a_slot_without_fd_is_refused() -> None:
+    """Its number would be the next file's that the executor opens for itself: the host's /proc."""
+    with pytest.raises(OSError) as refused:
+        start([ops.clone(0), ops.fds(1, 0), ops.execve(["true"], [], file="/bin/true")], fds=[-1])
+    assert refused.value.errno == errno.EBADF
+
+
+def test_output_without_end_does_not_stop_the_clock() -> None:
+    out_r, out_w = os.pipe2(os.O_CLOEXEC)
+    plan = Plan((ops.clone(NEWPID), *program("/usr/bin/yes")))
+    executor = spawn(encode(plan), ops=len(plan.ops), stdio=(out_w, out_w, out_w), collect=(out_r, -1))
+    os.close(out_w)
+    begin = time.monotonic()
+    assert executor.wait(0.3) is None
+    assert time.monotonic() - begin < 5
+    executor.send(bytes([n.CMD_KILL, 9]))
+    last(executor)
