@@ -279,6 +279,8 @@ def delete(g: Globals, container_id: str, force: bool) -> None:
 
     store = g.store
     try:
+        if force:  # a `start` that hangs holds the lock, and lets go when init has gone
+            _end_now(g, container_id)
         with store.lock(container_id):
             left = store.leftover(container_id)
             if left is not None:
@@ -294,6 +296,13 @@ def delete(g: Globals, container_id: str, force: bool) -> None:
     except NotFound:
         if not force:
             raise
+
+
+def _end_now(g: Globals, container_id: str) -> None:
+    try:
+        g.load(container_id).end_now()
+    except NotFound:
+        pass  # what there is of it is removed under the lock
 
 
 @cli.command(name="list")

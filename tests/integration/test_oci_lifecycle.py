@@ -202,10 +202,12 @@ def test_hooks_run_at_their_times(oci: Oci, tmp_path: Path) -> None:
     ]
 
 
-def test_a_failing_hook_of_create_undoes_everything(oci: Oci) -> None:
-    oci.set(lambda config: config.update(hooks={"createRuntime": [{"path": "/bin/false"}]}))
+def test_a_failing_hook_of_create_undoes_everything(oci: Oci, tmp_path: Path) -> None:
+    poststop = {"path": "/bin/sh", "args": ["sh", "-c", f"cat >{tmp_path}/poststop"]}
+    oci.set(lambda config: config.update(hooks={"createRuntime": [{"path": "/bin/false"}], "poststop": [poststop]}))
     c = oci.name()
     assert "/bin/false" in oci.bad("create", "--bundle", str(oci.bundle), c)
+    assert json.loads((tmp_path / "poststop").read_text())["status"] == "stopped"
     assert oci.bad("state", c) == "container does not exist"
     assert cgroups_of(c) == []
 
@@ -296,6 +298,22 @@ def test_exec_has_no_more_rights_than_the_container(running: tuple[Oci, str]) ->
     status = oci.good("exec", c, "grep", "-E", "^(CapEff|CapBnd|NoNewPrivs)", "/proc/self/status")
     first = oci.good("exec", c, "grep", "-E", "^(CapEff|CapBnd|NoNewPrivs)", "/proc/1/status")
     assert status == first
+
+
+def test_exec_into_one_that_waits_for_start(oci: Oci) -> None:
+    c = oci.create()
+    assert oci.good("exec", c, "sh", "-c", "echo $PPID; hostname").split() == ["0", "pyrt"]
+
+
+def test_force_ends_what_start_waits_for(oci: Oci) -> None:
+    hook = {"path": "/bin/sleep", "args": ["sleep", "1000"]}
+    oci.set(lambda config: config.update(hooks={"startContainer": [hook]}))
+    c = oci.create()
+    env = {**os.environ, "PYTHONPATH": str(TOP)}
+    with subprocess.Popen(oci.argv("start", c), stderr=subprocess.PIPE, text=True, env=env) as starting:
+        until(lambda: "sleep" in oci.good("ps", c))
+        oci.good("delete", "--force", c)
+        assert starting.wait(20) != 0 or starting.stderr
 
 
 def test_exec_sees_no_host_fd(running: tuple[Oci, str]) -> None:

@@ -88,7 +88,7 @@ class Container:
         """Sends a signal to init, or to every process of the cgroup. Raises Conflict when init does not run any
         more.
         """
-        if everyone:
+        if everyone and self.record.cgroups:
             self.cgroup.signal(number)
             return
         if not self._signal(number):
@@ -151,10 +151,14 @@ class Container:
         if status in (RUNNING, PAUSED) and not force:
             raise Conflict(f"cannot delete container {self.id} that is not stopped: {status}")
         if status != STOPPED:
-            self._signal(signal.SIGKILL)
-            self._thaw()
+            self.end_now()
             self._wait_for_end()
         return self.destroy()
+
+    def end_now(self) -> None:
+        """SIGKILL for init, if it still lives: also frees a `start` that waits for it."""
+        if self._signal(signal.SIGKILL):
+            self._thaw()
 
     def _wait_for_end(self) -> None:
         until = time.monotonic() + _PATIENCE

@@ -135,7 +135,10 @@ def enter(container: Container, process: oci.Process, request: Request) -> tuple
         seccomp_bpf=bpf,
         seccomp_flags=flags,
     )
-    plan = compile_exec(process, spec, _target(container, facts, request.cgroups), facts, options)
+    target = _target(container, facts, request.cgroups)
+    if not container.init_is_alive():  # while we looked, so that what we saw may be somebody else's
+        raise Conflict("cannot exec in a stopped container")
+    plan = compile_exec(process, spec, target, facts, options)
     fds = [*range(3, 3 + request.preserve_fds)]
     if request.console >= 0:
         fds.append(request.console)
@@ -185,10 +188,24 @@ def _target(container: Container, facts: HostFacts, asked: tuple[str, ...]) -> J
         if not os.path.isdir(path):
             continue
         if hierarchy.v2:
-            v2 = path
+            v2 = path if sub else _v2_entrance(hierarchy.mount, path, pid)
         else:
             v1.append(path)
     return JoinTarget(pid=pid, namespaces=apart, cgroups=tuple(v1), cgroup_v2=v2)
+
+
+def _v2_entrance(mount: str, top: str, pid: int) -> str:
+    """A v2 cgroup that hands controllers down takes no processes itself (cgroup-v2.rst, "No Internal Process
+    Constraint"): its init has moved to one below, and so do we.
+    """
+    try:
+        with open(f"{top}/cgroup.subtree_control", encoding="ascii") as file:
+            if not file.read().strip():
+                return top
+    except OSError:
+        return top
+    inner = mount.rstrip("/") + procinfo.cgroup_v2_path(pid)
+    return inner if inner.startswith(top + "/") and os.path.isdir(inner) else top
 
 
 def _sub_cgroups(asked: tuple[str, ...], facts: HostFacts) -> dict[str, str]:

@@ -1,11 +1,13 @@
-"""Processes as /proc shows them: proc(5). Nothing here raises for a process that has gone."""
+"""Processes as /proc shows them: proc(5)."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 
-__all__ = ["ProcessStat", "boot_id", "is_waiting_at_gate", "namespaces_apart", "stat"]
+from pyrt.base.errors import PyrtError, errno_words
+
+__all__ = ["ProcessStat", "boot_id", "cgroup_v2_path", "is_waiting_at_gate", "namespaces_apart", "stat"]
 
 _NAMESPACE_FILES = {
     "user": "user",
@@ -55,13 +57,28 @@ def is_waiting_at_gate(pid: int) -> bool:
 
 
 def namespaces_apart(pid: int) -> tuple[str, ...]:
-    """The specification's names of the namespaces in which process `pid` is and we are not."""
+    """The specification's names of the namespaces in which process `pid` is and we are not.
+
+    Raises PyrtError when they cannot be seen: a process must never stay outside because nobody could look."""
     apart = []
     for name, file in _NAMESPACE_FILES.items():
         try:
-            theirs, ours = os.stat(f"/proc/{pid}/ns/{file}"), os.stat(f"/proc/self/ns/{file}")
-        except OSError:
-            continue
+            ours = os.stat(f"/proc/self/ns/{file}")
+        except FileNotFoundError:
+            continue  # this kernel does not have the kind
+        try:
+            theirs = os.stat(f"/proc/{pid}/ns/{file}")
+        except OSError as error:
+            raise PyrtError(f"the namespaces of process {pid} cannot be seen: {errno_words(error.errno or 0)}") from None
         if not os.path.samestat(theirs, ours):
             apart.append(name)
     return tuple(apart)
+
+
+def cgroup_v2_path(pid: int) -> str:
+    """The process's path in the v2 hierarchy ("/a/b"), "" when it cannot be told."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+            return next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), "")
+    except OSError:
+        return ""

@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -84,33 +86,39 @@ def load_bundle(bundle: str) -> tuple[oci.Spec, tuple[str, ...]]:
 
 def create(store: Store, request: Request, spec: oci.Spec) -> Record:
     """Makes a container that waits for `start`. Raises PyrtError; then nothing of it is left."""
-    with store.new(request.id) as left:
-        try:
-            prepared = _prepare(store, request, spec, left, gate=True)
-            launched = _launch(prepared, request, native.RUN_DETACH)
-            return _take_over(store, request, prepared, launched)
-        except BaseException:
-            store.remove(request.id)
-            raise
+    with store.new(request.id) as left, _undone(store, request.id, spec):
+        prepared = _prepare(store, request, spec, left, gate=True)
+        launched = _launch(prepared, request, native.RUN_DETACH)
+        return _take_over(store, request, prepared, launched)
 
 
 def run(store: Store, request: Request, spec: oci.Spec) -> tuple[Launch, Container]:
     """Starts a container in one go. In the foreground (`detach` false) the caller waits for the launch's end, then
     calls `Container.destroy`. Raises PyrtError; then nothing of it is left.
     """
-    with store.new(request.id) as left:
-        launched: Launch | None = None
-        try:
-            prepared = _prepare(store, request, spec, left, gate=False)
-            flags = native.RUN_DETACH if request.detach else native.RUN_SIGPROXY | native.RUN_NOTIFY
-            launched = _launch(prepared, request, flags)
-            record = _take_over(store, request, prepared, launched)
-        except BaseException:
-            if launched is not None and launched.last is None:
-                launched.abandon()
-            store.remove(request.id)
-            raise
+    with store.new(request.id) as left, _undone(store, request.id, spec):
+        prepared = _prepare(store, request, spec, left, gate=False)
+        flags = native.RUN_DETACH if request.detach else native.RUN_SIGPROXY | native.RUN_NOTIFY
+        launched = _launch(prepared, request, flags)
+        record = _take_over(store, request, prepared, launched)
     return launched, Container(store, record)
+
+
+@contextmanager
+def _undone(store: Store, container_id: str, spec: oci.Spec) -> Iterator[None]:
+    """When creation fails, the executor has unmade the container; the rest of its end is here: its state, its
+    poststop hooks.
+
+    (runtime.md "Lifecycle": what fails in creation goes on with the deletion.)
+    """
+    try:
+        yield
+    except BaseException:
+        record = store.find(container_id)
+        store.remove(container_id)
+        if record is not None and spec.hooks is not None:
+            run_hooks(spec.hooks.poststop, Container(store, record).state(STOPPED), "poststop")
+        raise
 
 
 def start(store: Store, container_id: str) -> list[str]:
@@ -173,7 +181,6 @@ def _prepare(store: Store, request: Request, spec: oci.Spec, left: Record | None
         cgroups=cgroups.directories,
         annotations=spec.annotations,
     )
-    store.save(record)
     bpf, flags = seccomp_program(linux)
     options = CompileOptions(
         id=request.id,
@@ -190,7 +197,9 @@ def _prepare(store: Store, request: Request, spec: oci.Spec, left: Record | None
         seccomp_flags=flags,
     )
     plan = compile_create(spec, facts, options)
-    return _Prepared(record, plan, encode(plan))
+    encoded = encode(plan)
+    store.save(record)  # from here on a killed command leaves a trace by which the next one can clean up
+    return _Prepared(record, plan, encoded)
 
 
 def seccomp_program(linux: oci.Linux) -> tuple[bytes | None, int]:
@@ -232,7 +241,8 @@ def _take_over(store: Store, request: Request, prepared: _Prepared, launched: La
         if request.detach:
             let_go(launched)
     except BaseException:
-        launched.abandon()
+        if launched.last is None:
+            launched.abandon()
         raise
     return record
 

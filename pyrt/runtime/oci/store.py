@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -91,12 +90,13 @@ class Store:
 
     def load(self, container_id: str) -> Record:
         """Raises NotFound when there is no such container, or it has not got beyond being created."""
-        record = self._read(container_id)
+        record = self.find(container_id)
         if record is None or not record.pid:
             raise NotFound("container does not exist")
         return record
 
-    def _read(self, container_id: str) -> Record | None:
+    def find(self, container_id: str) -> Record | None:
+        """The record whatever it says; None when there is none. Raises PyrtError when it cannot be read."""
         path = os.path.join(self.directory(container_id), STATE_FILE)
         try:
             with open(path, "rb") as file:
@@ -134,6 +134,8 @@ class Store:
 
     def remove(self, container_id: str) -> None:
         """Removes the directory, if it is there. Raises PyrtError."""
+        import shutil
+
         try:
             shutil.rmtree(self.directory(container_id))
         except FileNotFoundError:
@@ -188,7 +190,7 @@ class Store:
             pass
         if self.is_being_created(container_id):
             raise Conflict("container with given ID already exists")
-        left = self._read(container_id)
+        left = self.find(container_id)
         if left is not None and left.pid:
             raise Conflict("container with given ID already exists")
         self.remove(container_id)
@@ -211,7 +213,7 @@ class Store:
 
     def leftover(self, container_id: str) -> Record | None:
         """The record of a container whose creation was killed, None when there is none such."""
-        record = self._read(container_id)
+        record = self.find(container_id)
         return record if record is not None and not record.pid else None
 
 
