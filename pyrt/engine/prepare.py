@@ -6,12 +6,13 @@ nowhere else, so replacing its bytes is all there is to do.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import stat
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pyrt import native
 from pyrt.base import paths
@@ -35,8 +36,7 @@ __all__ = ["Prepared", "prepare"]
 CACHE_SIZE = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """A compiled request. ``template`` is the encoded plan for the container id ``placeholder``."""
 
     plan: Plan
@@ -136,7 +136,7 @@ def _with_cgroup_mount(here: Surroundings, req: RunRequest) -> Surroundings:
     something to see: limits, or the right to change them."""
     limited = (req.memory, req.nano_cpus, req.cpu_shares, req.cpuset_cpus, req.pids_limit, req.privileged)
     shown = host_facts().mode == "v2" or any(limited)
-    return here if shown == here.cgroup_mount else dataclasses.replace(here, cgroup_mount=shown)
+    return here if shown == here.cgroup_mount else replace(here, cgroup_mount=shown)
 
 
 def _options(req: RunRequest, container_id: str, built: Built, overlay: OverlayRoot, tty_size: tuple[int, int]) -> CompileOptions:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 __all__ = ["ImageConfig"]
 
 
-@dataclass(frozen=True, slots=True)
-class ImageConfig:
+class ImageConfig(Struct, frozen=True):
     """The part of an image's configuration that shapes a container; what a request leaves out is taken from here.
 
     ``fresh_tmp`` gives a container its own empty /run and /tmp, as the `host` image needs them.

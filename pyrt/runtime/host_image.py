@@ -13,7 +13,8 @@ import select
 import stat
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyrt.base.errors import NotFound, errno_words
 from pyrt.base.paths import state_dirs
@@ -50,8 +51,7 @@ _KERNEL_TYPES_TEXT = """
 _KERNEL_TYPES = frozenset(_KERNEL_TYPES_TEXT.split())
 
 
-@dataclass(frozen=True, slots=True)
-class HostMount:
+class HostMount(Struct, frozen=True):
     """One line of /proc/self/mountinfo (proc_pid_mountinfo(5)) that is not hidden by a later one."""
 
     path: str

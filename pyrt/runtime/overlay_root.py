@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 __all__ = ["ExtraLayer", "OverlayRoot", "RootFile"]
 
 
-@dataclass(frozen=True, slots=True)
-class ExtraLayer:
+class ExtraLayer(Struct, frozen=True):
     """A part of the root with a place of its own: ``source`` on the host, ``path`` in the container.
 
     ``kind``: "overlay" (its own layer, writes vanish), "bind" (read-only on the host too, or a single file: bound
@@ -21,8 +20,7 @@ class ExtraLayer:
     kind: str = "overlay"
 
 
-@dataclass(frozen=True, slots=True)
-class RootFile:
+class RootFile(Struct, frozen=True):
     """A file put into the upper layer before it is mounted, which takes no mount and no copy-up.
 
     ``path`` is absolute in the container; its folder is made with ``dir_mode``/``dir_uid``/``dir_gid`` (those of the
@@ -37,8 +35,7 @@ class RootFile:
     dir_gid: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OverlayRoot:
+class OverlayRoot(Struct, frozen=True):
     """Lower directories (top first, host paths), what else the root is made of, and files of the upper layers.
 
     Without a ``lower`` the root is an empty directory that ``extra`` fills: in a user namespace made by an unprivileged

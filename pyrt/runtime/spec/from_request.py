@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyrt.base import units
 from pyrt.base.errors import InvalidRequest, Unsupported, errno_words
@@ -25,8 +26,7 @@ MEMORY_MINIMUM = 6 << 20
 HOST_LIKE = ("private", "host")
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What has to be known about this machine and this user to turn a request into a spec.
 
     ``capabilities`` are those that a container in our own user namespace can get at most. ``uid_map``/``gid_map`` are
@@ -46,8 +46,7 @@ class Surroundings:
     selinux: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(Struct, frozen=True):
     """The spec, who asked for what, and what a spec has no field for."""
 
     spec: oci.Spec
@@ -327,8 +326,7 @@ def _environment(req: RunRequest, image: ImageConfig, who: Identity, hostname: s
 # -- security --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Security:
+class _Security(Struct, frozen=True):
     no_new_privileges: bool = False
     seccomp: str = ""
     apparmor: str = ""

@@ -7,7 +7,8 @@ groups; an unknown uid has group 0 and the home /.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyrt.base.errors import InvalidRequest, NotFound
 
@@ -16,8 +17,7 @@ __all__ = ["Identity", "resolve_user"]
 _MAX_ID = (1 << 31) - 1  # as docker; 2**32-1 means "no id" to the kernel
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """Numeric ids in the container, the home directory, and the user's name ("" if the image knows none)."""
 
     uid: int

@@ -1,10 +1,10 @@
 """What docker run would do with the same flags."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pyrt.base.errors import InvalidRequest, NotFound, PyrtError, Unsupported
 from pyrt.base.units import RLIM_INFINITY
@@ -25,7 +25,7 @@ ROOT = Surroundings(
     cpus=2,
     nodename="machine",
 )
-USER = dataclasses.replace(
+USER = replace(
     ROOT, root=False, uid=1000, gid=1000, uid_map=((0, 1000, 1),), gid_map=((0, 1000, 1),), capabilities=frozenset()
 )
 IMAGE = ImageConfig(env=("IMG=1", "PATH=/img"), cmd=("sh",))
@@ -220,7 +220,7 @@ def test_mount_order_and_replacement(root: Path) -> None:
             flags.parse_mount("type=tmpfs,dst=/dev/shm,tmpfs-size=1m"),
         ),
         tmpfs=(Tmpfs("/run", ("size=64m", "exec")),),
-        image=dataclasses.replace(IMAGE, fresh_tmp=True),
+        image=replace(IMAGE, fresh_tmp=True),
     )
     order = [mount.destination for mount in found.spec.mounts]
     assert order.index("/a") < order.index("/a/b/c")
@@ -238,7 +238,7 @@ def test_a_missing_source_of_v_is_made(root: Path) -> None:
 
 
 def test_read_only(root: Path) -> None:
-    image = dataclasses.replace(IMAGE, fresh_tmp=True)
+    image = replace(IMAGE, fresh_tmp=True)
     spec = build(root, read_only=True, image=image).spec
     assert spec.root is not None and spec.root.readonly
     assert "ro" in mounts(root, read_only=True, image=image)["/tmp"].options
@@ -260,7 +260,7 @@ def test_security_options(root: Path) -> None:
     assert own is not None and own.default_action == "SCMP_ACT_ALLOW"
     assert linux(root, security_opt=("systempaths=unconfined",)).masked_paths == ()
     assert process(root, security_opt=("label=disable",)).selinux_label == ""
-    selinux = dataclasses.replace(ROOT, selinux=True)
+    selinux = replace(ROOT, selinux=True)
     assert process(root, here=selinux, security_opt=("label=type:x_t",)).selinux_label == "system_u:system_r:x_t:s0"
 
 
