@@ -114,7 +114,8 @@ enum pyrt_op_code {
     PYRT_OP_MASK = 37,           /* C   s0 path (at root): /dev/null over a file, empty read-only tmpfs over a directory, nothing if missing */
     PYRT_OP_READONLY = 38,       /* C   s0 path (at root): bound onto itself read-only, nothing if missing */
     PYRT_OP_ROOT = 39,           /* C   s0 path (host view): this is the root from here on. n0 bit0: bind it onto itself first (recursively), making it a mount */
-    PYRT_OP_PIVOT = 40,          /* C   n0 0: pivot_root, where that cannot work (ramfs) MS_MOVE + chroot; 1: --no-pivot. Root and cwd become the new root; the old one is gone */
+    PYRT_OP_PIVOT = 40,          /* C   n0 0: pivot_root, where that cannot work (ramfs) MS_MOVE + chroot; 1: --no-pivot; 2: chroot
+                                        alone, in the host's mount namespace. Root and cwd become the new root; the old one is gone (0, 1) */
     PYRT_OP_WRITE_FILE = 41,     /* C   s0 path (at root, parents made), s1 data of n0 bytes, n1 mode: creates or replaces */
     PYRT_OP_CONSOLE = 42,        /* C   after devpts: opens a pty of the container's /dev/pts, binds it on /dev/console (n2 bit0), makes it the controlling terminal (after SETSID) and
                                         fds 0, 1, 2, sends the master with SCM_RIGHTS over slot n0; n1 = rows<<16 | cols (0 = leave); owner set to uid n3 */

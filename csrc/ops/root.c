@@ -202,6 +202,17 @@ static int move_root(struct pyrt_ctx *ctx)
     return rc < 0 ? op_fail(ctx, rc, "chroot", root) : 0;
 }
 
+/* For a container in the host's mount namespace, where nothing may be moved or taken away. */
+static int chroot_only(struct pyrt_ctx *ctx)
+{
+    long rc = SYS(fchdir, ctx->root_fd);
+    if (rc == 0)
+        rc = SYS(chroot, ".");
+    if (rc == 0)
+        rc = SYS(chdir, "/");
+    return rc < 0 ? op_fail(ctx, rc, "chroot", NULL) : 0;
+}
+
 static int enter_root(struct pyrt_ctx *ctx, int no_pivot)
 {
     if (no_pivot)
@@ -229,7 +240,7 @@ int op_pivot(struct pyrt_ctx *ctx, const struct pyrt_op *op)
 {
     if (ctx->root_fd < 0)
         return op_fail(ctx, -EBADF, "no root", NULL);
-    int rc = enter_root(ctx, op->n[0] == 1);
+    int rc = op->n[0] == 2 ? chroot_only(ctx) : enter_root(ctx, op->n[0] == 1);
     if (rc < 0)
         return rc;
     int fd = (int)SYS(openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);

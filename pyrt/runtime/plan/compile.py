@@ -43,10 +43,7 @@ def compile_create(spec: oci.Spec, facts: HostFacts, opt: CompileOptions) -> Pla
     cgroups = compile_cgroups(build)
     identity = compile_turn(build, cgroups)
     _names(build)
-    if build.has_namespace("mount"):
-        _file_systems(build, process, cgroups, identity)
-    else:
-        raise Unsupported(f"{build.why('linux.namespaces')}: a container without a mount namespace of its own")
+    _file_systems(build, process, cgroups, identity)
     process = _with_home(process, container_root(build))
     compile_process(build, process, identity, new=True)
     network_beside(build)
@@ -58,7 +55,7 @@ def _file_systems(build: Build, process: oci.Process, cgroups: Cgroups, identity
     readonly = compile_mounts(build, cgroups, identity)
     compile_devices(build)
     working_directory(build, process.cwd)
-    hooks(build, "prestart", "creating")
+    hooks(build, "prestart", "created")  # runc: the namespaces are there by then
     hooks(build, "createRuntime", "creating")
     hooks(build, "createContainer", "creating")
     _sysctls(build)

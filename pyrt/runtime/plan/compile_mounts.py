@@ -53,7 +53,7 @@ def _new(build: Build, mount: oci.Mount, target: str, options: MountOptions, lat
     flags, data = options.flags, list(options.data)
     if mount.type == "devpts":
         data = _mapped_gid(build, data)
-    if mount.type in _LABELLED and build.linux.mount_label:
+    if mount.type in _LABELLED and build.linux.mount_label and "selinux" in build.facts.lsms:
         data.append(f"context={build.linux.mount_label}")
     if mount.type == "tmpfs" and flags & k.MS_RDONLY and _filled(target, following):
         flags &= ~k.MS_RDONLY

@@ -7,7 +7,7 @@ import posixpath
 import stat
 
 from pyrt import native as n
-from pyrt.base.errors import InvalidSpec
+from pyrt.base.errors import InvalidSpec, Unsupported
 from pyrt.runtime.overlay_root import ExtraLayer, OverlayRoot
 from pyrt.runtime.plan import constants as k
 from pyrt.runtime.plan import ops
@@ -27,6 +27,8 @@ _PROPAGATION = {
 }
 
 
+_STAND_IN = "/etc"
+"""A directory that every host has and no op needs: in the container's own mount namespace a root may stand on it."""
 _LAYERS_ONE_BY_ONE = (6, 7)
 """Since this kernel overlay takes "lowerdir+", a layer each."""
 _OPTION_LIMIT = 255
@@ -45,12 +47,28 @@ def compile_root(build: Build) -> None:
     """From the mount namespace as it was copied to a root that later paths are inside of."""
     overlay = build.opt.overlay
     where = _scratch(build) if overlay else root_path(build)
-    _detach_from_host(build, where)
+    if build.has_namespace("mount"):
+        _detach_from_host(build, where)
+    elif overlay:
+        raise Unsupported(f"{build.why('linux.namespaces')}: a throw-away root needs a mount namespace of its own")
     if overlay:
         build.before.append(ops.mkdir_host(where, 0o700, build.why("root.path")))
         _overlay(build, overlay, where)
     else:
-        build.after.append(ops.root(where, build.why("root.path"), bind_itself=True))
+        _directory(build, where)
+
+
+def _directory(build: Build, where: str) -> None:
+    """The root is a directory of the host. In a new user namespace the container's root may not be able to reach it there (a
+    bundle below a folder of mode 0700): then root takes it beforehand and puts it where nothing is in its way."""
+    why = build.why("root.path")
+    if not build.new_namespaces() & k.CLONE_NEWUSER or build.facts.euid != 0 or not build.has_namespace("mount"):
+        build.after.append(ops.root(where, why, bind_itself=True))
+        return
+    slot = build.new_slot()
+    build.before.append(ops.open_tree(where, slot, why, recursive=True))
+    build.after.append(ops.bind("", _STAND_IN, k.MS_REC, why, at=n.AT_HOST, slot=slot, make_target=False))
+    build.after.append(ops.root(_STAND_IN, why))
 
 
 def _scratch(build: Build) -> str:
@@ -212,9 +230,11 @@ def compile_pivot(build: Build) -> None:
         layers = build.opt.overlay.extra if build.opt.overlay else ()
         for path in ("/", *(layer.path for layer in layers if layer.kind == "overlay")):
             build.after.append(ops.mount_attr(path, k.MOUNT_ATTR_RDONLY, 0, why))
-    build.after.append(ops.pivot("--no-pivot" if build.opt.no_pivot else "default", no_pivot=build.opt.no_pivot))
+    chroot = not build.has_namespace("mount")
+    why = "--no-pivot" if build.opt.no_pivot else "default"
+    build.after.append(ops.pivot(build.why("linux.namespaces") if chroot else why, no_pivot=build.opt.no_pivot, chroot=chroot))
     wanted = build.linux.rootfs_propagation
-    if wanted:
+    if wanted and not chroot:
         build.after.append(ops.propagation("/", _PROPAGATION[wanted], build.why("linux.rootfsPropagation")))
 
 

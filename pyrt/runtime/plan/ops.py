@@ -306,9 +306,9 @@ def root(path: str, why: str = "", *, bind_itself: bool = False) -> Op:
     return Op(n.OP_ROOT, n.CONTAINER, (path,), (1 if bind_itself else 0,), why)
 
 
-def pivot(why: str = "", *, no_pivot: bool = False) -> Op:
-    """The root becomes /."""
-    return Op(n.OP_PIVOT, n.CONTAINER, (), (1 if no_pivot else 0,), why)
+def pivot(why: str = "", *, no_pivot: bool = False, chroot: bool = False) -> Op:
+    """The root becomes /: by pivot_root(2), by moving it there (``no_pivot``), or for this process alone (``chroot``)."""
+    return Op(n.OP_PIVOT, n.CONTAINER, (), (2 if chroot else 1 if no_pivot else 0,), why)
 
 
 def write_file(path: str, data: bytes, mode: int = 0o644, why: str = "") -> Op:

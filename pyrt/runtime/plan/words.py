@@ -212,7 +212,7 @@ def _rlimit(op: Op) -> str:
 
 
 def _scheduler(op: Op) -> str:
-    raw = op.s[0]
+    raw = op.s[0] if op.s else ""
     if not isinstance(raw, bytes) or len(raw) < 48:
         return "set scheduler"
     _, policy, _, nice, priority = struct.unpack_from("=IIQiI", raw)
@@ -312,7 +312,7 @@ _SAY: dict[int, Callable[[Op], str]] = {
     n.OP_MASK: lambda op: f"mask {_s(op, 0)}",
     n.OP_READONLY: lambda op: f"make {_s(op, 0)} read-only",
     n.OP_ROOT: _root,
-    n.OP_PIVOT: lambda op: "move the root to / and chroot" if _n(op, 0) else "pivot the root to /",
+    n.OP_PIVOT: lambda op: {1: "move the root to / and chroot", 2: "chroot"}.get(_n(op, 0), "pivot the root to /"),
     n.OP_WRITE_FILE: lambda op: f"write file {_s(op, 0)} ({_n(op, 0)} bytes, {_n(op, 1):04o})",
     n.OP_CONSOLE: _console,
     n.OP_SETSID: lambda op: "new session",

@@ -122,10 +122,16 @@ def test_fields_that_nothing_serves_are_refused() -> None:
         compiled(make_spec(linux={"namespaces": namespaces(), "intel_rdt": oci.LinuxIntelRdt()}))
     with pytest.raises(Unsupported, match=r"linux\.netDevices"):
         compiled(make_spec(linux={"namespaces": namespaces(), "net_devices": {"eth0": oci.LinuxNetDevice()}}))
-    with pytest.raises(Unsupported, match="mount namespace"):
-        compiled(make_spec(linux={"namespaces": namespaces("pid")}))
     with pytest.raises(InvalidSpec, match="process"):
         compiled(oci.Spec(oci_version="1.0.0"))
+
+
+def test_without_a_mount_namespace_the_host_s_mounts_are_left_alone() -> None:
+    plan = compiled(make_spec(linux={"namespaces": namespaces("pid"), "rootfs_propagation": "private"}))
+    assert one(plan, n.OP_PIVOT).n == (2,)
+    assert not find(plan, n.OP_PROPAGATION)
+    with pytest.raises(Unsupported, match="mount namespace"):
+        compiled(make_spec(linux={"namespaces": namespaces("pid")}), overlay=OverlayRoot(lower=("/",)))
 
 
 # -- exec ------------------------------------------------------------------------------------------------------------

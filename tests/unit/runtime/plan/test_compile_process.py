@@ -102,7 +102,8 @@ def test_hooks_at_their_places() -> None:
     ]
     assert ops[0].n[2] == 5 and ops[1].n[2] == 0
     assert listed(ops[0].s[1]) == ["prestart", "arg"] and listed(ops[0].s[2]) == ["A=1"]
-    assert json.loads(f"{ops[0].s[3]}1{ops[0].s[4]}")["status"] == "creating"
+    assert json.loads(f"{ops[0].s[3]}1{ops[0].s[4]}")["status"] == "created"
+    assert json.loads(f"{ops[1].s[3]}1{ops[1].s[4]}")["status"] == "creating"
     assert json.loads(f"{ops[3].s[3]}1{ops[3].s[4]}")["status"] == "created"
     places = [i for i, op in enumerate(plan.ops) if op.code in (n.OP_DEVICE, n.OP_HOOK, n.OP_PIVOT, n.OP_GATE)]
     codes = [plan.ops[i].code for i in places if plan.ops[i].code != n.OP_DEVICE]

@@ -21,6 +21,14 @@ def test_a_directory_becomes_the_root() -> None:
     assert one(compiled(make_spec(root=oci.Root(path="/abs/../root"))), n.OP_ROOT).s[0] == "/root"
 
 
+def test_in_a_user_namespace_root_takes_the_directory_beforehand() -> None:
+    mapping = (oci.IDMapping(container_id=0, host_id=100000, size=65536),)
+    linux = {"namespaces": namespaces("mount", "user"), "uid_mappings": mapping, "gid_mappings": mapping}
+    plan = compiled(make_spec(linux=linux))
+    tree, bind, root = one(plan, n.OP_OPEN_TREE), one(plan, n.OP_BIND), one(plan, n.OP_ROOT)
+    assert tree.s[0] == "/bundle/rootfs" and bind.n[3] == tree.n[1] and root.s[0] == bind.s[1] and root.n == (0,)
+
+
 def test_read_only_and_no_pivot() -> None:
     plan = compiled(make_spec(root=oci.Root(path="r", readonly=True)), no_pivot=True)
     assert one(plan, n.OP_MOUNT_ATTR, "/").n[0] == k.MOUNT_ATTR_RDONLY
