@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SETTLE_SECONDS = 5.0
-OWNED = re.compile(r"eph-(\d+)-\d+-")
+OWNED = re.compile(r"(?:/eph|/pyrt-t|/pyrt-test)-(\d+)\b")
 # Made once and meant to stay: the mount point of throw-away roots, caches and locks.
 KEPT = re.compile(r"/pyrt[^/]*(/(mnt|cache|seccomp|plans?|lock|[^/]*\.lock)(/.*)?)?$")
 
@@ -115,7 +115,7 @@ def picture() -> set[str]:
 
 
 def somebody_elses(line: str) -> bool:
-    """An ephemeral cgroup whose owner lives and is not one of ours."""
+    """Something that bears the pid of its owner, who lives and is not one of ours."""
     match = OWNED.search(line)
     if not match or int(match[1]) == os.getpid():
         return False

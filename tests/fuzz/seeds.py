@@ -47,6 +47,7 @@ def plans() -> dict[str, tuple[Op, ...]]:
         ),
         "root": (
             ops.clone(NEW),
+            ops.netns_make(),
             ops.propagation("/", 0x44000),
             ops.mount("tmpfs", "/run/pyrt/mnt", "tmpfs", ["mode=755"], 6, at=native.AT_HOST),
             ops.mkdir("/run/pyrt/mnt/u", at=native.AT_HOST),
