@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyrt.base.errors import InvalidSpec
 from pyrt.model import oci
@@ -22,8 +23,7 @@ _ALL = 7
 _TYPES = {"b": 1, "c": 2}  # BPF_DEVCG_DEV_*
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """``type`` is a, b or c; None stands for every number; ``access`` is a mask of the three rights."""
 
     allow: bool

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 __all__ = ["Hierarchy", "HostFacts", "IdRange", "forget", "host_facts", "look", "owner_of_namespace"]
 
@@ -16,8 +16,7 @@ _V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma", "
 _NS_GET_USERNS = 0xB701
 
 
-@dataclass(frozen=True, slots=True)
-class Hierarchy:
+class Hierarchy(Struct, frozen=True):
     """One mounted cgroup hierarchy.
 
     ``mount`` is where it is mounted, ``controllers`` what it controls (a v1 hierarchy without controllers has its name,
@@ -40,16 +39,14 @@ class Hierarchy:
         return f"{base.rstrip('/')}/{rest}" if rest else base
 
 
-@dataclass(frozen=True, slots=True)
-class IdRange:
+class IdRange(Struct, frozen=True):
     """``size`` ids from ``start`` on that a user may map (subuid(5))."""
 
     start: int
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class HostFacts:
+class HostFacts(Struct, frozen=True):
     """What is known. ``mode`` is "v1", "v2", "hybrid" (v1 with a v2 mount beside) or "none"; ``kernel`` (major, minor)."""
 
     mode: str = "none"
@@ -268,7 +265,10 @@ def _userns_allowed(root: str, euid: int) -> bool:
 
 
 def _program(name: str) -> str:
-    return shutil.which(name, path="/usr/bin:/bin:/usr/local/bin:/usr/sbin:/sbin") or ""
+    for folder in ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin"):
+        if os.access(f"{folder}/{name}", os.X_OK):
+            return f"{folder}/{name}"
+    return ""
 
 
 def _ranges(text: str, uid: int) -> tuple[IdRange, ...]:

@@ -6,7 +6,8 @@ import functools
 import os
 import posixpath
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyrt.base.errors import Unsupported
 from pyrt.base.ids import short_id
@@ -18,8 +19,7 @@ FOLDER = "pyrt"
 """Every cgroup that pyrt names itself is below a folder of this name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """The directories of one container: (hierarchy, host path), the journal's first, since what is made first is removed last."""
 
     entries: tuple[tuple[Hierarchy, str], ...] = ()

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
-import signal as signals
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from pyrt.base.errors import Conflict, InvalidRequest, PyrtError, Unsupported, errno_words
 from pyrt.model import oci
 from pyrt.runtime.cgroup.files import flat, number, read, write
 from pyrt.runtime.cgroup.layout import Layout, place, recorded
 from pyrt.runtime.cgroup.settings import Setting, settings
-from pyrt.runtime.cgroup.stats import Limits, Stats, read_limits, read_stats
 from pyrt.runtime.host import HostFacts
+
+if TYPE_CHECKING:
+    from pyrt.runtime.cgroup.stats import Limits, Stats
 
 __all__ = ["Manager"]
 
+_SIGKILL = 9
 _PATIENCE = 10.0
 """Seconds until something that the kernel does by itself (freezing, the end of killed processes) counts as failed."""
 
@@ -57,10 +60,14 @@ class Manager:
 
     def stats(self) -> Stats:
         """What it uses now."""
+        from pyrt.runtime.cgroup.stats import read_stats
+
         return read_stats(self.layout)
 
     def limits(self) -> Limits:
         """What it is limited to, as the kernel has it."""
+        from pyrt.runtime.cgroup.stats import read_limits
+
         return read_limits(self.layout)
 
     def oom_kills(self) -> int:
@@ -129,7 +136,7 @@ class Manager:
 
     def signal(self, number_: int) -> None:
         """Sends a signal to every process. SIGKILL ends even what is being forked meanwhile; frozen ones are thawed for it."""
-        if number_ == signals.SIGKILL:
+        if number_ == _SIGKILL:
             self.kill()
             return
         for pid in self.pids():
@@ -158,7 +165,7 @@ class Manager:
                 pass
         left = self.pids()
         for pid in left:
-            _send(pid, signals.SIGKILL)
+            _send(pid, _SIGKILL)
         if left and self.frozen():
             self.thaw()
         return left

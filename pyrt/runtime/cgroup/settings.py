@@ -7,7 +7,8 @@ limit that this machine cannot keep raises Unsupported and names what asked for 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyrt.base.errors import InvalidSpec, Unsupported
 from pyrt.model import oci
@@ -20,8 +21,7 @@ Why = Callable[[str], str]
 _AT = "linux.resources"
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """One value for one file of one controller (by its v1 name; "" is the v2 core, in any v2 directory).
 
     ``optional``: the kernel may lack it or refuse it, and the container runs without.

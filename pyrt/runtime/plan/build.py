@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
-from dataclasses import dataclass, field
 
 from pyrt import native as n
 from pyrt.base.errors import InvalidSpec
@@ -20,29 +18,25 @@ __all__ = ["Build", "inside", "state_json"]
 _NO_LINUX = oci.Linux()
 
 
-@dataclass(slots=True)
 class Build:
     """Everything the parts of the compiler share. ``before`` runs on the host; ``after`` starts with the clone."""
 
-    spec: oci.Spec
-    facts: HostFacts
-    opt: CompileOptions
-    why: Reasons
-    before: list[Op] = field(default_factory=list)
-    after: list[Op] = field(default_factory=list)
-    at_exit: list[Op] = field(default_factory=list)
-    caller_slots: int = 0
-    next_slot: int = 0
+    __slots__ = ("after", "at_exit", "before", "caller_slots", "facts", "next_slot", "opt", "spec", "why")
 
-    @classmethod
-    def start(cls, spec: oci.Spec, facts: HostFacts, opt: CompileOptions) -> Build:
+    def __init__(self, spec: oci.Spec, facts: HostFacts, opt: CompileOptions) -> None:
         """An empty plan that knows how many fds the caller brings."""
+        self.spec = spec
+        self.facts = facts
+        self.opt = opt
+        self.why = Reasons(opt.origins)
+        self.before: list[Op] = []
+        self.after: list[Op] = []
+        self.at_exit: list[Op] = []
         slots = opt.fd_base_slot + opt.preserve_fds if opt.preserve_fds else 0
-        if opt.console_slot is not None:
-            slots = max(slots, opt.console_slot + 1)
-        if opt.device_slot is not None:
-            slots = max(slots, opt.device_slot + 1)
-        return cls(spec, facts, opt, Reasons(opt.origins), caller_slots=slots, next_slot=slots)
+        for slot in (opt.console_slot, opt.device_slot):
+            if slot is not None:
+                slots = max(slots, slot + 1)
+        self.caller_slots = self.next_slot = slots
 
     @property
     def linux(self) -> oci.Linux:
@@ -86,6 +80,8 @@ def inside(destination: str) -> str:
 
 def state_json(spec: oci.Spec, container_id: str, bundle: str, status: str) -> tuple[str, str]:
     """The state that hooks read (runtime.md "State"), split where the pid stands."""
+    import json  # only where there are hooks
+
     head = {"ociVersion": spec.oci_version, "id": container_id, "status": status}
     tail: dict[str, object] = {"bundle": bundle}
     if spec.annotations:

@@ -38,7 +38,7 @@ def compile_create(spec: oci.Spec, facts: HostFacts, opt: CompileOptions) -> Pla
     process = spec.process
     if process is None:
         raise InvalidSpec("the process is missing", "process")
-    build = Build.start(spec, facts, opt)
+    build = Build(spec, facts, opt)
     _unsupported(build, process)
     cgroups = compile_cgroups(build)
     identity = compile_turn(build, cgroups)
@@ -120,7 +120,7 @@ def _home_of(uid: int, root: str) -> str:
 
 def compile_exec(process: oci.Process, spec: oci.Spec, target: JoinTarget, facts: HostFacts, opt: CompileOptions) -> Plan:
     """The plan of one more process in a running container. `spec` is the container's, for its seccomp and personality."""
-    build = Build.start(spec, facts, opt)
+    build = Build(spec, facts, opt)
     slot = None
     if target.cgroup_v2:
         slot = build.new_slot()

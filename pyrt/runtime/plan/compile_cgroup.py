@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from pyrt import native as n
 from pyrt.base.errors import Unsupported
@@ -21,8 +22,7 @@ __all__ = ["Cgroups", "compile_cgroups"]
 _AT = "linux.resources"
 
 
-@dataclass(frozen=True, slots=True)
-class Cgroups:
+class Cgroups(Struct, frozen=True):
     """Where they are; the slot of the v2 directory for the clone; ops with which the child enters v1 ones."""
 
     layout: Layout = field(default_factory=Layout)

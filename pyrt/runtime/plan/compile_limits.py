@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 
 from pyrt.base.errors import InvalidSpec
-from pyrt.base.units import parse_list
 from pyrt.model import oci
 from pyrt.runtime.plan import constants as k
 from pyrt.runtime.plan import ops
@@ -103,6 +102,8 @@ def _memory_policy(policy: oci.LinuxMemoryPolicy) -> tuple[int, bytes]:
         if name not in k.MPOL_FLAGS:
             raise InvalidSpec(f"{name!r} is no flag of a memory policy", f"linux.memoryPolicy.flags[{index}]")
         mode |= k.MPOL_FLAGS[name]
+    from pyrt.base.units import parse_list
+
     mask = 0
     for node in parse_list(policy.nodes) if policy.nodes else ():
         if node >= 1024:

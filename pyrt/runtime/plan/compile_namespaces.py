@@ -7,8 +7,7 @@ user namespace, or limits have to be raised before a user namespace takes the ri
 
 from __future__ import annotations
 
-import signal
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pyrt.base.errors import Unsupported
 from pyrt.model import oci
@@ -24,8 +23,7 @@ _TIME_AT_EXEC = (6, 2)
 """Since this kernel a new time namespace is entered by execve(2), before only by a child."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """What the user namespace means for later ops. ``new`` or ``joined`` user namespace; ``setgroups`` is allowed."""
 
     new: bool = False
@@ -98,7 +96,7 @@ def _first_clone(build: Build, cgroups: Cgroups, joins: dict[str, str], slot: in
 def protect(build: Build) -> None:
     """A session of its own, and an end with the executor's."""
     if build.opt.foreground:
-        build.after.append(ops.pdeathsig(signal.SIGKILL, "foreground"))
+        build.after.append(ops.pdeathsig(k.SIGKILL, "foreground"))
     build.after.append(ops.setsid("default"))
 
 
@@ -139,8 +137,7 @@ def _new_time(build: Build) -> None:
 # -- id maps ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Helpers:
+class _Helpers(Struct, frozen=True):
     uid: str = ""
     gid: str = ""
     setgroups: bool = True

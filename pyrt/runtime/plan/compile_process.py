@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import posixpath
 
 from pyrt.base.errors import InvalidSpec, Unsupported
@@ -114,6 +113,8 @@ def _seccomp(build: Build) -> None:
 
 def _listener_state(build: Build, policy: oci.LinuxSeccomp) -> tuple[str, str, str]:
     """The container process state (config-linux.md), split at its two pids."""
+    import json
+
     head = json.dumps({"ociVersion": build.spec.oci_version, "fds": ["seccompFd"]})[:-1] + ', "pid": '
     state_head, state_tail = state_json(build.spec, build.opt.id, build.opt.bundle, "creating")
     metadata = f', "metadata": {json.dumps(policy.listener_metadata)}' if policy.listener_metadata else ""

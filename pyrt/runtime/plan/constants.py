@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+SIGKILL = 9
+
 MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyrt.runtime.plan import constants as k
 
@@ -85,8 +86,7 @@ KNOWN: tuple[str, ...] = tuple(sorted({*_FLAGS, *_SPREAD, *_RECURSIVE, "idmap", 
 """Every option that is not the file system's own (`features` lists them)."""
 
 
-@dataclass(frozen=True, slots=True)
-class MountOptions:
+class MountOptions(Struct, frozen=True):
     """``flags``: MS_*; ``spread``: propagation; ``data``: the file system's own; ``rec_set``/``rec_clear``: MOUNT_ATTR_* for
     the mount and all below it; ``cleared``: MS_* that an option takes away; ``idmap``: "", "idmap" or "ridmap"."""
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pyrt import native as n
 from pyrt.base.errors import InvalidRequest
@@ -20,8 +21,7 @@ Text = str | bytes
 _U64 = (1 << 64) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Op:
+class Op(Struct, frozen=True):
     """One op: ``code`` and ``flags`` as in pyrt.h, ``side`` HOST or CONTAINER, at most five strings and five numbers."""
 
     code: int
@@ -44,8 +44,7 @@ class Op:
         return Op(self.code, n.HOST, self.s, self.n, self.why, self.flags)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """A whole program; ``slots`` is how many fds the caller has to bring along (slots 0 to slots-1)."""
 
     ops: tuple[Op, ...]

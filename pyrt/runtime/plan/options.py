@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from pyrt.runtime.overlay_root import OverlayRoot
 
 __all__ = ["CompileOptions", "JoinTarget"]
 
 
-@dataclass(frozen=True, slots=True)
-class CompileOptions:
+class CompileOptions(Struct, frozen=True):
     """How a container is to be made.
 
     ``id``: the container's. ``bundle``: absolute path of its bundle. ``run_dir``: pyrt's run directory, for the overlay's
@@ -49,8 +49,7 @@ class CompileOptions:
     origins: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class JoinTarget:
+class JoinTarget(Struct, frozen=True):
     """A running container that a process is to enter.
 
     ``pid``: its init. ``namespaces``: the specification's names of those that are not the caller's own ("pid", "mount"…).

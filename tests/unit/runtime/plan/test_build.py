@@ -13,14 +13,14 @@ from tests.unit.runtime.plan.kit import V2, make_spec
 
 
 def test_slots_of_the_caller_come_first() -> None:
-    build = Build.start(make_spec(), V2, CompileOptions(id="x", preserve_fds=2, fd_base_slot=1, console_slot=0))
+    build = Build(make_spec(), V2, CompileOptions(id="x", preserve_fds=2, fd_base_slot=1, console_slot=0))
     assert build.new_slot() == 3
     assert build.plan().slots == 3
-    assert Build.start(make_spec(), V2, CompileOptions(id="x")).new_slot() == 0
+    assert Build(make_spec(), V2, CompileOptions(id="x")).new_slot() == 0
 
 
 def test_slots_run_out_with_one_clear_line() -> None:
-    build = Build.start(make_spec(), V2, CompileOptions(id="x"))
+    build = Build(make_spec(), V2, CompileOptions(id="x"))
     for _ in range(n.SLOTS):
         build.new_slot()
     with pytest.raises(InvalidSpec, match="open files"):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import dataclasses
-
+import msgspec
 import pytest
 
 from pyrt import native as n
@@ -110,7 +109,7 @@ def test_users_below_their_delegated_cgroup() -> None:
 
 
 def test_no_cgroup_at_all() -> None:
-    facts = dataclasses.replace(V1, cgroup_writable=False)
+    facts = msgspec.structs.replace(V1, cgroup_writable=False)
     plan = compiled(make_spec(), facts)
     assert not any(n.op_name(op.code).startswith("cgroup") for op in plan.ops)
     plan = compiled(make_spec(), V2, cgroup_path="")
@@ -119,8 +118,8 @@ def test_no_cgroup_at_all() -> None:
 
 def test_a_limit_without_cgroups_is_no_secret() -> None:
     spec = make_spec(linux={"resources": LIMITS})
-    facts = dataclasses.replace(V2, cgroup_writable=False)
+    facts = msgspec.structs.replace(V2, cgroup_writable=False)
     with pytest.raises(Unsupported, match="--pids-limit 20: cgroups are mounted read-only here"):
         compiled(spec, facts, origins={"linux.resources.pids": "--pids-limit 20"})
     with pytest.raises(Unsupported, match="this user cannot make cgroups"):
-        compiled(spec, dataclasses.replace(facts, euid=5))
+        compiled(spec, msgspec.structs.replace(facts, euid=5))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import dataclasses
-
+import msgspec
 import pytest
 
 from pyrt import native as n
@@ -17,7 +16,7 @@ def test_default_devices_and_links() -> None:
     assert one(plan, n.OP_DEVICE, "/dev/null").n == (k.S_IFCHR | 0o666, 1, 3, 0, 0)
     links = {op.s[1]: op.s[0] for op in find(plan, n.OP_SYMLINK)}
     assert links["/dev/fd"] == "/proc/self/fd" and links["/dev/ptmx"] == "pts/ptmx" and "/dev/core" not in links
-    assert find(compiled(make_spec(), dataclasses.replace(V2, kcore=True)), n.OP_SYMLINK, "/dev/core")
+    assert find(compiled(make_spec(), msgspec.structs.replace(V2, kcore=True)), n.OP_SYMLINK, "/dev/core")
 
 
 def test_the_spec_s_devices_win() -> None:

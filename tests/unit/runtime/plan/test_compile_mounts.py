@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
+import msgspec
 import pytest
 
 from pyrt import native as n
@@ -105,7 +105,7 @@ def test_the_terminals_group_is_left_out_where_it_is_not_mapped() -> None:
 
 def test_selinux_label_of_mounts() -> None:
     linux = {"namespaces": namespaces(), "mount_label": "system_u:object_r:c:s0"}
-    facts = dataclasses.replace(V2, lsms=("selinux",))
+    facts = msgspec.structs.replace(V2, lsms=("selinux",))
     plan = mounted(mount("/a", "tmpfs"), mount("/proc", "proc"), facts=facts, linux=linux)
     assert listed(one(plan, n.OP_MOUNT, "/a").s[3]) == ["context=system_u:object_r:c:s0"]
     assert listed(one(plan, n.OP_MOUNT, "/proc").s[3]) == []

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
+import msgspec
 import pytest
 
 from pyrt import native as n
@@ -108,7 +108,7 @@ def test_users_map_ranges_through_newuidmap() -> None:
     plan = compiled(make_spec(linux=linux), ROOTLESS, cgroup_path="")
     assert [op.s[1] for op in find(plan, n.OP_USERNS_MAP)] == ["/usr/bin/newuidmap", "/usr/bin/newgidmap"]
     with pytest.raises(Unsupported, match="uidmap"):
-        compiled(make_spec(linux=linux), dataclasses.replace(ROOTLESS, newuidmap=""), cgroup_path="")
+        compiled(make_spec(linux=linux), msgspec.structs.replace(ROOTLESS, newuidmap=""), cgroup_path="")
 
 
 def test_root_joins_a_user_namespace_last_and_others_first() -> None:
@@ -125,7 +125,7 @@ def test_time_namespaces() -> None:
     linux = {"namespaces": namespaces("mount", "time"), "time_offsets": offsets}
     plan = compiled(make_spec(linux=linux), V2)
     assert len(clones(plan)) == 1 and order(plan, n.OP_UNSHARE, n.OP_TIME_OFFSETS, n.OP_EXEC)
-    old = compiled(make_spec(linux=linux), dataclasses.replace(V2, kernel=(5, 10)))
+    old = compiled(make_spec(linux=linux), msgspec.structs.replace(V2, kernel=(5, 10)))
     assert len(clones(old)) == 2, "an older kernel moves only children"
 
 

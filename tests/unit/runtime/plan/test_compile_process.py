@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from pyrt import native as n
@@ -126,7 +126,7 @@ def test_umask_keyring_personality() -> None:
 
 def test_labels_need_their_security_module() -> None:
     process = {"apparmor_profile": "docker-default", "selinux_label": "a:b:c:d"}
-    plan = compiled(make_spec(process=process), dataclasses.replace(V2, lsms=("apparmor", "selinux")))
+    plan = compiled(make_spec(process=process), msgspec.structs.replace(V2, lsms=("apparmor", "selinux")))
     assert one(plan, n.OP_APPARMOR).s == ("docker-default",) and one(plan, n.OP_SELINUX).s == ("a:b:c:d",)
     assert order(plan, n.OP_APPARMOR, n.OP_SETID)
     for field, name in (("apparmor_profile", "AppArmor"), ("selinux_label", "SELinux")):

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pyrt import native as n
@@ -60,7 +60,7 @@ def test_a_throw_away_root(tmp_path: Path) -> None:
 
 
 def test_older_kernels_take_all_layers_in_one_option() -> None:
-    old = dataclasses.replace(V2, kernel=(6, 1))
+    old = msgspec.structs.replace(V2, kernel=(6, 1))
     options = listed(one(compiled(make_spec(), old, overlay=OverlayRoot(lower=("/a", "/b"))), n.OP_MOUNT, "/run/pyrt/mnt/r").s[3])
     assert options[0] == "lowerdir=/a:/b"
     odd = listed(one(compiled(make_spec(), old, overlay=OverlayRoot(lower=("/a:b",))), n.OP_MOUNT, "/run/pyrt/mnt/r").s[3])
