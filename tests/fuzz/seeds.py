@@ -60,6 +60,7 @@ def plans() -> dict[str, tuple[Op, ...]]:
             ops.mask("/proc/kcore"),
             ops.readonly("/proc/sys"),
             ops.pivot(),
+            ops.netns_enter(),
             FDS,
             RUN,
         ),
