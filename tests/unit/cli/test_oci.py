@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 
 from pyrt.cli import oci as command
-from pyrt.cli.oci_update import resources_from_flags
-from pyrt.base.errors import InvalidRequest
 
 
 class Result:
@@ -164,13 +162,3 @@ def test_version(oci: Any) -> None:
 def test_go_style_booleans() -> None:
     plain = command._plain_booleans(["exec", "--tty=true", "--detach=false", "x", "--", "--tty=true"])
     assert plain == ["exec", "--tty", "x", "--", "--tty=true"]
-
-
-def test_update_flags() -> None:
-    wanted = resources_from_flags({"memory": "64m", "memory-swap": "-1", "cpu-quota": "-1", "pids-limit": "5", "cpuset-cpus": "0-1"})
-    assert wanted.memory is not None and (wanted.memory.limit, wanted.memory.swap) == (64 << 20, -1)
-    assert wanted.cpu is not None and (wanted.cpu.quota, wanted.cpu.cpus) == (-1, "0-1")
-    assert wanted.pids is not None and wanted.pids.limit == 5
-    for bad in ({"cpu-share": "many"}, {"memory": "lots"}, {"blkio-weight": "-1"}, {"cpu-period": "-5"}):
-        with pytest.raises(InvalidRequest):
-            resources_from_flags(bad)

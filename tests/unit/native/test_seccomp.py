@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PYRT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(seccomp, "cache_dir", lambda: str(tmp_path / "cache"))
     monkeypatch.setattr(seccomp, "_remembered", {})
     return tmp_path / "cache" / "seccomp"
 
@@ -206,5 +206,5 @@ def test_damaged_cache_is_not_believed(fresh_cache: Path, damage: str) -> None:
 
 def test_unwritable_cache_only_costs_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("PYRT_CACHE_DIR", str(tmp_path / "file" / "below"))
+    monkeypatch.setattr(seccomp, "cache_dir", lambda: str(tmp_path / "file" / "below"))
     assert answer(policy(rule("getpid")), 39) == ALLOW

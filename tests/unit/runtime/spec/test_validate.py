@@ -162,35 +162,6 @@ def test_refused_in_one_line(path: str, value: Any, says: str, bundle: Path) -> 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        '{"process": null, "linux":\x8bnull}',
-        '{"process": null, "linux":',
-        "{",
-        "[]",
-        "null",
-        "[" * 100_000,
-        '{"ociVersion":"1.0.0"} x',
-        '{"a":"\ud800"}',
-    ],
-)
-def test_not_a_configuration(text: str) -> None:
-    with pytest.raises(InvalidSpec) as caught:
-        decode.decode(text.encode(errors="surrogatepass"))
-    assert "\n" not in str(caught.value)
-
-
-def test_files(tmp_path: Path) -> None:
-    with pytest.raises(PyrtError, match="no such file"):
-        decode.load(str(tmp_path / "config.json"))
-    with pytest.raises(InvalidSpec, match="Is a directory"):
-        decode.load(str(tmp_path))
-    (tmp_path / "config.json").write_bytes(oci.to_json(defaults.template()))
-    assert decode.load(str(tmp_path / "config.json")) == defaults.template()
-
-
 def test_unknown_fields_and_nulls_are_passed_over(bundle: Path) -> None:
     config = changed("process.rlimits", None)
     config.update(vm={"kernel": {}}, windows=None, hooks=None, annotations=None, extension=[1])
