@@ -48,12 +48,21 @@ def cgroups() -> Iterator[str]:
             yield from _cgroups_below(Path(left.split()[4]))
 
 
-def _cgroups_below(mount: Path) -> Iterator[str]:
-    # Two levels of other people's cgroups are enough to find ours in a CI container's own cgroup.
-    for top in [*mount.glob("*pyrt*"), *mount.glob("*/*pyrt*"), *mount.glob("*/*/*pyrt*")]:
-        for folder, _, _ in os.walk(top):
-            if folder != str(top) or top.name != "pyrt":
-                yield f"cgroup {folder}"
+def _cgroups_below(mount: Path, depth: int = 3) -> Iterator[str]:
+    # A few levels of other people's cgroups are enough to find ours in a CI container's own; they may vanish while we look.
+    for folder in _folders(mount):
+        if "pyrt" in folder.name:
+            yield from (f"cgroup {path}" for path, _, _ in os.walk(folder) if path != str(folder) or folder.name != "pyrt")
+        elif depth > 1:
+            yield from _cgroups_below(folder, depth - 1)
+
+
+def _folders(top: Path) -> list[Path]:
+    try:
+        with os.scandir(top) as entries:
+            return [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
 
 
 def namespaces() -> Iterator[str]:
