@@ -355,11 +355,11 @@ def _unified_lines(build: _Builder, key: str, value: str, path: str) -> Iterator
         raise InvalidSpec(f"{key!r} is no file of a cgroup", path)
     controller = key.partition(".")[0]
     if facts.unified is None:
-        raise Unsupported(f"{build.why(path)}: this machine has no cgroup v2")
+        raise Unsupported(f"{build.why(path)}: invalid configuration: this machine has no cgroup v2")
     if controller == "cgroup":
         controller = ""
     elif controller not in facts.v2_controllers:
-        raise Unsupported(f"{build.why(path)}: cgroup v2 has no controller {controller!r} here")
+        raise Unsupported(f"{build.why(path)}: invalid configuration: cgroup v2 has no controller {controller!r} here")
     # Files as io.max take one device at a time.
     for line in value.split("\n"):
         if line.strip():

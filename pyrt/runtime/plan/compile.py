@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from pyrt import native
 from pyrt.base.errors import InvalidSpec, Unsupported
 from pyrt.base.inroot import read_in_root
 from pyrt.model import oci
@@ -57,12 +58,19 @@ def _file_systems(build: Build, process: oci.Process, cgroups: Cgroups, identity
     working_directory(build, process.cwd)
     hooks(build, "prestart", "created")  # runc: the namespaces are there by then
     hooks(build, "createRuntime", "creating")
+    if build.spec.hooks is not None and build.spec.hooks.create_container:
+        build.after.append(ops.cwd(_root_now(build), build.why("hooks.createContainer")))  # as runc: they start in the root
     hooks(build, "createContainer", "creating")
     _sysctls(build)
     compile_console(build, process, new=True)
     compile_hidden(build)
     compile_readonly(build, readonly)
     compile_pivot(build)
+
+
+def _root_now(build: Build) -> str:
+    """Where the root stands before the pivot."""
+    return next(str(op.s[0]) for op in reversed(build.after) if op.code == native.OP_ROOT)
 
 
 def _names(build: Build) -> None:

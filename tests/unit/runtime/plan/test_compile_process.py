@@ -100,6 +100,8 @@ def test_hooks_at_their_places() -> None:
         ("/container", n.CONTAINER),
         ("/start", n.CONTAINER),
     ]
+    container = plan.ops.index(ops[2])
+    assert plan.ops[container - 1].code == n.OP_CWD and plan.ops[container - 1].s == ("/bundle/rootfs",), "it starts in the root"
     assert ops[0].n[2] == 5 and ops[1].n[2] == 0
     assert listed(ops[0].s[1]) == ["prestart", "arg"] and listed(ops[0].s[2]) == ["A=1"]
     assert json.loads(f"{ops[0].s[3]}1{ops[0].s[4]}")["status"] == "created"
