@@ -4,17 +4,10 @@
 #include <linux/xattr.h>
 
 #include "mnt.h"
+#include "self.h"
 
 #define MAX_DEPTH 128
 #define COPY_CHUNK (1 << 20)
-
-struct dirent64 { /* getdents64(2) */
-    uint64_t ino;
-    int64_t off;
-    uint16_t size;
-    uint8_t type;
-    char name[];
-};
 
 static int copy_dir(int from, int to, const struct statx *top, int depth);
 
@@ -133,8 +126,8 @@ static int copy_dir(int from, int to, const struct statx *top, int depth)
         if (size <= 0)
             return (int)size;
         for (long at = 0; at < size;) {
-            const struct dirent64 *entry = (const struct dirent64 *)(const void *)(buffer + at);
-            at += entry->size;
+            const struct dirent_head *entry = (const void *)(buffer + at);
+            at += entry->length;
             if (strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0)
                 continue;
             long rc = copy_entry(from, to, entry->name, top, depth);

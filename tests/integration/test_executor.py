@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -415,3 +416,18 @@ def test_output_without_end_does_not_stop_the_clock() -> None:
     assert time.monotonic() - begin < 5
     executor.send(bytes([n.CMD_KILL, 9]))
     last(executor)
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="system call numbers of x86_64")
+def test_a_filter_need_not_allow_what_only_the_executor_calls() -> None:
+    """Nothing of the kind is called between the filter and execve, whose answer (no such file) comes back: the process was not killed."""
+    kill, allow, load, equal = 0x80000000, 0x7FFF0000, 0x20, 0x15
+    forbidden = [13, 14, 436, 3, 157]  # rt_sigaction, rt_sigprocmask, close_range, close, prctl
+    program_ = [(load, 0, 0, 0)]
+    for index, number in enumerate(forbidden):
+        program_.append((equal, len(forbidden) - index, 0, number))
+    program_ += [(0x06, 0, 0, allow), (0x06, 0, 0, kill)]
+    bpf = b"".join(struct.pack("=HBBI", *instruction) for instruction in program_)
+    message = last(start([ops.clone(NEWPID), ops.fds(0, 0), ops.no_new_privs(), ops.seccomp(bpf), ops.execve(["no"], [], file="/no/such/program")]))
+    assert message.type == n.MSG_FAILED
+    assert message.error is not None and (message.error.code, message.error.errno) == (n.OP_EXEC, errno.ENOENT)
