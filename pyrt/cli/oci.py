@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyrt.base.errors import InvalidRequest, NotFound, PyrtError, errno_words
+from pyrt.base.errors import InvalidRequest, NotFound, PyrtError, Unsupported, errno_words
 from pyrt.cli.oci_log import Log
 
 if TYPE_CHECKING:
@@ -67,10 +67,28 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         ctx.exit()
 
 
+def _titled(ctx: click.Context, text: str) -> str:
+    """Help with the title that runc's has, for those who look for it."""
+    return f"NAME:\n   {ctx.command_path} - {ctx.command.get_short_help_str(200)}\n\n{text}"
+
+
+class _Command(click.Command):
+    def get_help(self, ctx: click.Context) -> str:
+        return _titled(ctx, super().get_help(ctx))
+
+
 class _Group(click.Group):
     """Reads the file of the two commands that few callers use only when they are wanted."""
 
     _later = ("events", "update")
+
+    def get_help(self, ctx: click.Context) -> str:
+        return _titled(ctx, super().get_help(ctx))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise InvalidRequest(f"No help topic for '{args[0]}'")
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *self._later])
@@ -83,21 +101,39 @@ class _Group(click.Group):
         return super().get_command(ctx, cmd_name)
 
 
+_Group.command_class = _Command
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["--help", "-h"]})
 @click.option("--debug", is_flag=True, help="enable debug logging")
 @click.option("--log", "log_path", default="", help="set the log file to write logs to (default is stderr)")
 @click.option("--log-format", default="text", help="set the log format ('text' (default), or 'json')")
 @click.option("--root", default=None, help="root directory for storage of container state (should be in tmpfs)")
 @click.option("--rootless", default="auto", help="accepted for runc's sake: what this user may do is found out")
+@click.option("--criu", default="", hidden=True)
+@click.option("--systemd-cgroup", is_flag=True, help="not supported: cgroups are made in the cgroup file system")
+@click.option("--cgroup-manager", default="cgroupfs", help="cgroupfs, the only one that is supported")
 @click.option("--version", "-v", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="print the version")
 @click.pass_context
-def cli(ctx: click.Context, debug: bool, log_path: str, log_format: str, root: str | None, rootless: str) -> None:
+def cli(
+    ctx: click.Context,
+    debug: bool,
+    log_path: str,
+    log_format: str,
+    root: str | None,
+    rootless: str,
+    criu: str,
+    systemd_cgroup: bool,
+    cgroup_manager: str,
+) -> None:
     """An Open Container Initiative runtime with runc's command line."""
     from pyrt.runtime.oci.store import default_root
 
     if rootless.lower() not in ("", "auto", "true", "false", "1", "0", "t", "f"):
         raise InvalidRequest(f'--rootless: invalid value "{rootless}" (true, false or auto)')
     ctx.obj = log = Log(log_path, log_format, debug)
+    if systemd_cgroup or cgroup_manager != "cgroupfs":
+        raise Unsupported("--systemd-cgroup is not supported: cgroups are made in the cgroup file system (cgroupfs)")
     chosen = default_root() if root is None else os.path.abspath(root)
     if chosen == "/":
         raise InvalidRequest("Option --root argument should not be set to /")
@@ -113,6 +149,7 @@ def _start_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             click.option("--bundle", "-b", default="", help="path to the root of the bundle directory (default: here)"),
+            click.option("--config", "-f", default="config.json", help="file to read instead of the bundle's config.json"),
             click.option("--console-socket", default="", callback=_absolute, help="unix socket to get the terminal's master"),
             click.option("--pidfd-socket", default="", callback=_absolute, help="unix socket to get a pidfd of the process"),
             click.option("--pid-file", default="", callback=_absolute, help="file to write the process id to"),
@@ -180,7 +217,7 @@ def _request(container_id: str, bundle: str, options: dict[str, Any]) -> tuple[A
 
     check_id(container_id)
     bundle = os.path.abspath(bundle or ".")
-    spec, warnings = start.load_bundle(bundle)
+    spec, warnings = start.load_bundle(bundle, options.pop("config"))
     listen = _listen_fds()
     options["preserve_fds"] += listen
     return start.Request(id=container_id, bundle=bundle, listen_fds=listen, **options), spec, warnings
@@ -430,6 +467,22 @@ def spec(bundle: str, rootless: bool) -> None:
     from pyrt.cli.oci_report import write_spec
 
     write_spec(os.path.abspath(bundle or "."), rootless)
+
+
+def _no_checkpoint() -> None:
+    raise Unsupported("checkpoint and restore are not supported by this runtime")
+
+
+for _name in ("checkpoint", "restore"):
+    cli.add_command(
+        _Command(
+            _name,
+            context_settings={"ignore_unknown_options": True},
+            params=[click.Argument(["args"], nargs=-1, type=click.UNPROCESSED, expose_value=False)],
+            callback=_no_checkpoint,
+            help="Not supported by this runtime.",
+        )
+    )
 
 
 @cli.command()

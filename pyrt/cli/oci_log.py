@@ -46,17 +46,19 @@ class Log:
 
     def _entry(self, level: str, text: str) -> None:
         text = " ".join(text.split("\n"))
-        if self._fd < 0 and not self._json:
-            _to_stderr(text if level == "error" else f"{level}: {text}")
+        if self._fd < 0 and not self._json and level == "error":
+            _to_stderr(text)
             return
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         if self._json:
-            line = json.dumps({"level": level, "msg": text, "time": now}, ensure_ascii=False)
+            line = json.dumps({"level": level, "msg": text, "time": now}, ensure_ascii=False, separators=(",", ":"))
         else:
             line = f'time="{now}" level={level} msg={json.dumps(text, ensure_ascii=False)}'
-        raw = line.encode(errors="surrogateescape") + b"\n"
+        if self._fd < 0:
+            _to_stderr(line)
+            return
         try:
-            os.write(self._fd if self._fd >= 0 else 2, raw)
+            os.write(self._fd, line.encode(errors="surrogateescape") + b"\n")
         except OSError:
             pass  # nobody is left to be told
 

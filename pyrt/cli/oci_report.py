@@ -75,7 +75,7 @@ def print_list(containers: list[dict[str, Any]], form: str, quiet: bool) -> str:
     if quiet:
         return "".join(f"{c['id']}\n" for c in containers)
     if form == "json":
-        return json.dumps(containers or None) + "\n"
+        return json.dumps(containers or None, separators=(",", ":")) + "\n"
     if form != "table":
         raise InvalidRequest("invalid format option")
     columns = ("id", "pid", "status", "bundle", "created", "owner")

@@ -117,4 +117,4 @@ def events(g: Globals, container_id: str, interval: str, stats: bool) -> None:
 
 
 def _print(event: dict[str, Any]) -> None:
-    click.echo(json.dumps(event))
+    click.echo(json.dumps(event, separators=(",", ":")))

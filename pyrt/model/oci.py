@@ -148,7 +148,7 @@ class Hook(Oci, frozen=True):
 
     path: str
     args: tuple[str, ...] = ()
-    env: tuple[str, ...] = ()
+    env: tuple[str, ...] | None = None
     timeout: I64 | None = None
 
 

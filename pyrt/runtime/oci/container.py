@@ -94,7 +94,7 @@ class Container:
         if not self._signal(number):
             raise Conflict("container not running")
         if number == signal.SIGKILL:
-            if not self._has_own_pids():  # no kernel ends the others with init
+            if not self._has_own_pids() and not self.record.shared_cgroup:  # no kernel ends the others with init
                 self.cgroup.kill()
             self._thaw()
 
@@ -186,7 +186,7 @@ def end_leftover(record: Record) -> None:
 
 def _remove_cgroup(record: Record) -> None:
     """Ends what still lives in it: without a pid namespace of its own the end of init ends nobody else."""
-    if record.cgroups:
+    if record.cgroups and not record.shared_cgroup:
         manager = cgroup_of(record)
         manager.kill()
         manager.remove()

@@ -116,7 +116,7 @@ def enter(container: Container, process: oci.Process, request: Request) -> tuple
         raise Conflict("cannot exec in a stopped container")
     if status == PAUSED and not request.ignore_paused:
         raise Conflict("cannot exec in a paused container (use --ignore-paused to override)")
-    validate_process(process, "$", container.record.oci_version)
+    validate_process(process, "$")
     if request.detach and process.terminal and not request.console_socket:
         raise InvalidRequest("cannot allocate tty if pyrt-oci will detach without setting console socket")
     if (not request.detach or not process.terminal) and request.console_socket:
@@ -184,7 +184,7 @@ def _target(container: Container, facts: HostFacts, asked: tuple[str, ...]) -> J
         sub = below.get(name, "") if name is not None else ""
         path = os.path.normpath(os.path.join(top, sub))
         if sub and not os.path.isdir(path):
-            raise InvalidRequest(f"--cgroup {sub}: no such cgroup below {top}")
+            raise InvalidRequest(f"--cgroup {sub}: open {path}/cgroup.procs: no such file or directory")
         if not os.path.isdir(path):
             continue
         if hierarchy.v2:
@@ -220,7 +220,7 @@ def _sub_cgroups(asked: tuple[str, ...], facts: HostFacts) -> dict[str, str]:
                 raise InvalidRequest(f"invalid --cgroup argument: {argument} (cgroup v1 needs a <controller>: prefix)")
             controllers, path = "", argument
         if ".." in path.split("/"):
-            raise InvalidRequest(f"invalid --cgroup argument: {argument}: not a path below the container's cgroup")
+            raise InvalidRequest(f"invalid --cgroup argument: {path} is not a sub cgroup path")
         for controller in controllers.split(","):
             if colon and not controller:
                 raise InvalidRequest(f"invalid --cgroup argument: {argument} (empty <controller> prefix)")

@@ -32,7 +32,7 @@ def _run(hook: oci.Hook, document: bytes) -> str:
         done = subprocess.run(
             hook.args or (hook.path,),
             executable=hook.path,
-            env=dict(entry.partition("=")[::2] for entry in hook.env),
+            env=None if hook.env is None else dict(entry.partition("=")[::2] for entry in hook.env),
             input=document,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

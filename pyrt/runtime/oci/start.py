@@ -73,11 +73,11 @@ class Request:
     tty_size: tuple[int, int] = (0, 0)
 
 
-def load_bundle(bundle: str) -> tuple[oci.Spec, tuple[str, ...]]:
+def load_bundle(bundle: str, config: str = "config.json") -> tuple[oci.Spec, tuple[str, ...]]:
     """The bundle's configuration, checked, and the warnings about it. Raises InvalidSpec, Unsupported, NotFound."""
     if not os.path.isdir(bundle):
         raise InvalidRequest(f"{bundle}: no such bundle directory")
-    path = os.path.join(bundle, "config.json")
+    path = os.path.join(bundle, config)
     if not os.path.exists(path):
         raise InvalidRequest(f"JSON specification file {path} not found")
     spec = decode.load(path)
@@ -169,7 +169,7 @@ def _prepare(store: Store, request: Request, spec: oci.Spec, left: Record | None
         linux = msgspec.structs.replace(linux, mount_label="")
         spec = msgspec.structs.replace(spec, linux=linux)
     cgroups = Manager.of(facts, container_path(facts, linux.cgroups_path, request.id) if facts.cgroup_writable else "")
-    _check_cgroup(cgroups)
+    shared = _is_shared(cgroups)
     record = Record(
         oci_version=spec.oci_version,
         id=request.id,
@@ -179,6 +179,7 @@ def _prepare(store: Store, request: Request, spec: oci.Spec, left: Record | None
         config=spec,
         boot=procinfo.boot_id(),
         cgroups=cgroups.directories,
+        shared_cgroup=shared,
         annotations=spec.annotations,
     )
     bpf, flags = seccomp_program(linux)
@@ -196,7 +197,7 @@ def _prepare(store: Store, request: Request, spec: oci.Spec, left: Record | None
         seccomp_bpf=bpf,
         seccomp_flags=flags,
     )
-    plan = compile_create(spec, facts, options)
+    plan = compile_create(_with_hook_environment(spec), facts, options)
     encoded = encode(plan)
     store.save(record)  # from here on a killed command leaves a trace by which the next one can clean up
     return _Prepared(record, plan, encoded)
@@ -348,12 +349,23 @@ def _check_preserved(count: int) -> None:
             raise InvalidRequest(f"unable to stat preserved-fd {index} (of {count}): no such file or directory")
 
 
-def _check_cgroup(cgroup: Manager) -> None:
-    pids = cgroup.pids()
-    if pids:
-        raise Conflict(f"container's cgroup is not empty: {len(pids)} process(es) found")
+def _is_shared(cgroup: Manager) -> bool:
+    """Do others live in the cgroup already? Then it is not the container's to empty and to remove."""
     if cgroup.frozen():
         raise Conflict("container's cgroup unexpectedly frozen")
+    return bool(cgroup.pids())
+
+
+def _with_hook_environment(spec: oci.Spec) -> oci.Spec:
+    """Hooks without an environment of their own get ours: what all runtimes do, whatever execve's null would be."""
+    if spec.hooks is None:
+        return spec
+    ours = tuple(f"{key}={value}" for key, value in os.environ.items())
+    lists = {
+        name: tuple(h if h.env is not None else msgspec.structs.replace(h, env=ours) for h in getattr(spec.hooks, name))
+        for name in oci.Hooks.__struct_fields__
+    }
+    return msgspec.structs.replace(spec, hooks=oci.Hooks(**lists))
 
 
 def _with_env(process: oci.Process, more: tuple[str, ...]) -> oci.Process:

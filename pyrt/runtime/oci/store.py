@@ -29,7 +29,7 @@ _ID = re.compile(r"[A-Za-z0-9_+.-]{1,1024}")
 
 class Record(oci.Oci, frozen=True):
     """What is known of a container. `pid` 0: it is being created. `pid_start`: clock ticks since the boot `boot`.
-    `cgroups`: its directory in each hierarchy, the last to be removed first.
+    `cgroups`: its directory in each hierarchy, the last to be removed first; others live there too when `shared_cgroup`.
     """
 
     oci_version: str
@@ -42,6 +42,7 @@ class Record(oci.Oci, frozen=True):
     pid_start: int = 0
     boot: str = ""
     cgroups: tuple[str, ...] = ()
+    shared_cgroup: bool = False
     annotations: dict[str, str] = msgspec.field(default_factory=dict)
 
 

@@ -180,4 +180,4 @@ def hooks(build: Build, kind: str, status: str) -> None:
         timeout = min(max(hook.timeout or 0, 0), _MAX_HOOK_SECONDS)
         why = build.why(f"hooks.{kind}[{index}]")
         args = hook.args or (hook.path,)
-        build.after.append(ops.hook(hook.path, args, hook.env, timeout, before_pid, after_pid, why, host=host))
+        build.after.append(ops.hook(hook.path, args, hook.env or (), timeout, before_pid, after_pid, why, host=host))

@@ -36,7 +36,7 @@ def validate(spec: oci.Spec, bundle: str) -> tuple[str, ...]:
     if spec.process is None:
         raise InvalidSpec("$.process: process property must not be empty")
     linux = spec.linux or oci.Linux()
-    warnings = [*validate_process(spec.process, oci_version=spec.oci_version)]
+    warnings = [*validate_process(spec.process)]
     namespaces = _namespaces(linux)
     _names(spec, namespaces)
     _hooks(spec.hooks)
@@ -60,7 +60,7 @@ def validate(spec: oci.Spec, bundle: str) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def validate_process(process: oci.Process, where: str = "$.process", oci_version: str = "") -> tuple[str, ...]:
+def validate_process(process: oci.Process, where: str = "$.process") -> tuple[str, ...]:
     """Checks a process of a new container or of `exec`; gives the warnings. Raises InvalidSpec or Unsupported."""
     if not process.cwd:
         raise InvalidSpec(f"{where}.cwd: Cwd property must not be empty")
@@ -75,7 +75,7 @@ def validate_process(process: oci.Process, where: str = "$.process", oci_version
         raise Unsupported(f"{where}.apparmorProfile: AppArmor is not enabled in this kernel")
     if process.selinux_label and not has_selinux():
         raise Unsupported(f"{where}.selinuxLabel: selinux label is specified in config, but selinux is disabled or not supported")
-    return _capabilities(process.capabilities, where, oci_version)
+    return _capabilities(process.capabilities, where)
 
 
 def has_apparmor() -> bool:
@@ -112,15 +112,11 @@ def _root(root: oci.Root | None, bundle: str) -> None:
         raise InvalidSpec(f"$.root.path: invalid rootfs: {path}: not a directory")
 
 
-def _capabilities(caps: oci.LinuxCapabilities | None, where: str, oci_version: str) -> tuple[str, ...]:
+def _capabilities(caps: oci.LinuxCapabilities | None, where: str) -> tuple[str, ...]:
     if caps is None:
         return ()
-    known = set(CAPABILITIES)
     here = set(CAPABILITIES[: last_capability() + 1])
     asked = {*caps.bounding, *caps.effective, *caps.inheritable, *caps.permitted, *caps.ambient}
-    unknown = sorted(asked - known)
-    if unknown and oci_version.startswith("1.0."):  # an error in that version of the specification, a warning since
-        raise InvalidSpec(f"{where}.capabilities: unknown capability {unknown[0]}")
     missing = sorted(asked - here)
     return (f"{where}.capabilities: ignoring unknown or unavailable capabilities {missing}",) if missing else ()
 

@@ -82,7 +82,7 @@ def test_bundles(oci: Any, tmp_path: Path) -> None:
 
 
 def test_usage_errors(oci: Any) -> None:
-    for args in (("create",), ("state",), ("state", "a", "b"), ("frobnicate",), ("create", "--no-such-flag", "x"), ("exec",)):
+    for args in (("create",), ("state",), ("state", "a", "b"), ("create", "--no-such-flag", "x"), ("exec",)):
         result = oci(*args)
         assert result.code == 1
         assert result.err.startswith("Incorrect Usage: ")
@@ -162,3 +162,19 @@ def test_version(oci: Any) -> None:
 def test_go_style_booleans() -> None:
     plain = command._plain_booleans(["exec", "--tty=true", "--detach=false", "x", "--", "--tty=true"])
     assert plain == ["exec", "--tty", "x", "--", "--tty=true"]
+
+
+def test_what_callers_of_crun_say(oci: Any, tmp_path: Path) -> None:
+    assert oci("--cgroup-manager", "cgroupfs", "--criu", "x", "delete", "-f", "x").code == 0
+    assert "cgroupfs" in oci("--systemd-cgroup", "state", "x").err
+    (tmp_path / "other.json").write_text("{")
+    assert "other.json: not JSON" in oci("create", "-f", "other.json", "x").err
+
+
+def test_help_has_a_title_and_unknown_commands_a_line(oci: Any) -> None:
+    for args in (("--help",), ("create", "-h"), ("checkpoint", "-h"), ("events", "-h")):
+        result = oci(*args)
+        assert result.code == 0
+        assert "NAME:" in result.out or args[0] == "events"
+    assert oci("foo").err == "No help topic for 'foo'\n"
+    assert "not supported by this runtime" in oci("checkpoint", "--image-path", "x", "c").err
