@@ -59,6 +59,9 @@ def test_keys_reach_the_foreground_job(shell) -> None:  # type: ignore[no-untype
     shell.sendcontrol("d")
     shell.expect_exact(PROMPT)
     shell.sendcontrol("d")
+    shell.expect_exact("There are stopped jobs.")  # bash asks once
+    shell.expect_exact(PROMPT)
+    shell.sendcontrol("d")
     shell.expect(pexpect.EOF)
 
 

@@ -25,9 +25,7 @@ ROOT = Surroundings(
     cpus=2,
     nodename="machine",
 )
-USER = replace(
-    ROOT, root=False, uid=1000, gid=1000, uid_map=((0, 1000, 1),), gid_map=((0, 1000, 1),), capabilities=frozenset()
-)
+USER = replace(ROOT, root=False, uid=1000, gid=1000, uid_map=((0, 1000, 1),), gid_map=((0, 1000, 1),), capabilities=frozenset())
 IMAGE = ImageConfig(env=("IMG=1", "PATH=/img"), cmd=("sh",))
 
 
@@ -126,9 +124,7 @@ def test_privileged(root: Path) -> None:
 
 
 def test_limits(root: Path) -> None:
-    resources = linux(
-        root, memory=64 << 20, nano_cpus=500_000_000, cpu_shares=512, cpuset_cpus="0-1", pids_limit=20
-    ).resources
+    resources = linux(root, memory=64 << 20, nano_cpus=500_000_000, cpu_shares=512, cpuset_cpus="0-1", pids_limit=20).resources
     assert resources is not None and resources.memory is not None and resources.cpu is not None
     assert (resources.memory.limit, resources.memory.swap) == (64 << 20, 128 << 20)
     assert (resources.cpu.quota, resources.cpu.period, resources.cpu.shares) == (50_000, 100_000, 512)
