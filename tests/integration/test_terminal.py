@@ -89,7 +89,7 @@ def test_our_terminal_is_put_right() -> None:
 
 
 def test_interrupt_from_the_terminal_without_t() -> None:
-    child = pexpect.spawn(sys.executable, ["-m", "pyrt", "run", "--rm", "host", "sh", "-c", "echo up; exec sleep 100"], env=ENV, timeout=30)
+    child = pexpect.spawn(sys.executable, ["-m", "pyrt", "run", "--rm", "host", "sh", "-c", "echo up >/tmp/word; exec tail -f /tmp/word"], env=ENV, timeout=30)
     try:
         child.expect_exact("up")
         child.sendcontrol("c")
