@@ -40,6 +40,8 @@ int pyrt_send(const struct pyrt_process *process, const uint8_t *bytes, size_t s
 void pyrt_io_free(struct pyrt_io *io);
 /* Loads a BPF_PROG_TYPE_CGROUP_DEVICE program (struct bpf_insn[]) to be passed to many starts: its fd (close-on-exec), or -errno. */
 int pyrt_device_program(const uint8_t *instructions, size_t size);
+/* umount2(MNT_DETACH | UMOUNT_NOFOLLOW). 0 or -errno; a path that is no mount point (any more) is no error. */
+int pyrt_detach_mount(const char *path);
 /* plan_validate for tests, tools and the fuzzer. */
 int pyrt_plan_check(const uint8_t *plan, size_t size, struct pyrt_error *err);
 const char *pyrt_op_name(uint32_t code);

@@ -400,3 +400,9 @@ int pyrt_device_program(const uint8_t *instructions, size_t size)
     char log[8192];
     return device_program_load(instructions, size, log, sizeof log);
 }
+
+int pyrt_detach_mount(const char *path)
+{
+    long rc = SYS(umount2, path, 2 | 8 /* MNT_DETACH | UMOUNT_NOFOLLOW */);
+    return rc < 0 && rc != -EINVAL && rc != -ENOENT ? (int)rc : 0;
+}

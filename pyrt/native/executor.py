@@ -100,6 +100,11 @@ def _forget_one(fd: int) -> int:
     return -1
 
 
+def detach_mount(path: str) -> None:
+    """Takes a mount away, with all below it; a path that is no mount point is no error. Raises OSError."""
+    check(lib.pyrt_detach_mount(os.fsencode(path)), f"umount {path}")
+
+
 class Executor:
     """A running `pyrt-exec`. Use `spawn`; then `wait` until it returns a last message; then `finish`."""
 

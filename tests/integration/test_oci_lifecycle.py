@@ -434,3 +434,31 @@ def test_an_init_that_dies_while_it_waits(oci: Oci) -> None:
     oci.wait(c, "stopped")
     assert oci.bad("start", c) == "cannot start a container that has stopped"
     oci.good("delete", c)
+
+
+# -- without a mount namespace ---------------------------------------------------------------------------------------
+
+
+def mounts_below(folder: Path) -> list[str]:
+    return [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if line.split()[4].startswith(str(folder))]
+
+
+def no_mount_namespace(config: dict[str, Any]) -> None:
+    linux = config["linux"]
+    linux["namespaces"] = [space for space in linux["namespaces"] if space["type"] != "mount"]
+    linux.pop("maskedPaths", None)
+    linux.pop("readonlyPaths", None)
+
+
+def test_mounts_in_the_hosts_namespace_go_with_the_container(oci: Oci) -> None:
+    oci.set(no_mount_namespace, "sh", "-c", FOREVER)
+    name = oci.create()
+    assert mounts_below(oci.bundle)
+    oci.good("delete", "--force", name)
+    assert mounts_below(oci.bundle) == []
+
+
+def test_mounts_in_the_hosts_namespace_go_with_a_failed_start(oci: Oci) -> None:
+    oci.set(no_mount_namespace, "/no/such/program")
+    oci.bad("run", "--bundle", str(oci.bundle), oci.name())
+    assert mounts_below(oci.bundle) == []

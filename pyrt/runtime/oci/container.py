@@ -16,6 +16,7 @@ from pyrt.runtime.cgroup.manager import Manager
 from pyrt.runtime.host import host_facts
 from pyrt.runtime.oci import procinfo
 from pyrt.runtime.oci.hooks import run_hooks
+from pyrt.runtime.oci.hostmounts import detach_new
 from pyrt.runtime.oci.store import Record, Store
 
 __all__ = ["CREATED", "PAUSED", "RUNNING", "STOPPED", "Container", "cgroup_of", "end_leftover"]
@@ -173,15 +174,17 @@ class Container:
         """Removes cgroups and state of a container that has ended, then runs the poststop hooks; gives their
         warnings.
         """
-        _remove_cgroup(self.record)
+        end_leftover(self.record)
         self.store.remove(self.id)
         hooks = self.record.config.hooks
         return run_hooks(hooks.poststop, self.state(STOPPED), "poststop") if hooks else []
 
 
 def end_leftover(record: Record) -> None:
-    """Removes what a killed `create` may have left beside its directory: a cgroup with or without processes."""
+    """Removes what is outside of its directory: cgroups with or without processes, mounts in the host's namespace."""
     _remove_cgroup(record)
+    if record.host_mounts is not None:
+        detach_new(record.rootfs, record.host_mounts)
 
 
 def _remove_cgroup(record: Record) -> None:

@@ -29,6 +29,7 @@ from pyrt.runtime.launch import Launch, launch
 from pyrt.runtime.oci import procinfo
 from pyrt.runtime.oci.container import PAUSED, RUNNING, STOPPED, Container, end_leftover
 from pyrt.runtime.oci.hooks import run_hooks
+from pyrt.runtime.oci.hostmounts import detach_new, mounts_below, shares_the_hosts
 from pyrt.runtime.oci.store import Record, Store
 from pyrt.runtime.plan.compile import CompileOptions, compile_create
 from pyrt.runtime.plan.encode import encode
@@ -115,6 +116,8 @@ def _undone(store: Store, container_id: str, spec: oci.Spec) -> Iterator[None]:
         yield
     except BaseException:
         record = store.find(container_id)
+        if record is not None and record.host_mounts is not None:
+            detach_new(record.rootfs, record.host_mounts)
         store.remove(container_id)
         if record is not None and spec.hooks is not None:
             run_hooks(spec.hooks.poststop, Container(store, record).state(STOPPED), "poststop")
@@ -170,16 +173,18 @@ def _prepare(store: Store, request: Request, spec: oci.Spec, left: Record | None
         spec = msgspec.structs.replace(spec, linux=linux)
     cgroups = Manager.of(facts, container_path(facts, linux.cgroups_path, request.id) if facts.cgroup_writable else "")
     shared = _is_shared(cgroups)
+    rootfs = os.path.normpath(os.path.join(request.bundle, spec.root.path if spec.root else ""))
     record = Record(
         oci_version=spec.oci_version,
         id=request.id,
         bundle=request.bundle,
-        rootfs=os.path.normpath(os.path.join(request.bundle, spec.root.path if spec.root else "")),
+        rootfs=rootfs,
         created=_now(),
         config=spec,
         boot=procinfo.boot_id(),
         cgroups=cgroups.directories,
         shared_cgroup=shared,
+        host_mounts=mounts_below(rootfs) if shares_the_hosts(spec) else None,
         annotations=spec.annotations,
     )
     bpf, flags = seccomp_program(linux)

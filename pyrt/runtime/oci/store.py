@@ -30,6 +30,7 @@ _ID = re.compile(r"[A-Za-z0-9_+.-]{1,1024}")
 class Record(oci.Oci, frozen=True):
     """What is known of a container. `pid` 0: it is being created. `pid_start`: clock ticks since the boot `boot`.
     `cgroups`: its directory in each hierarchy, the last to be removed first; others live there too when `shared_cgroup`.
+    `host_mounts`: without a mount namespace of its own, what was mounted at and below its root before it came.
     """
 
     oci_version: str
@@ -43,6 +44,7 @@ class Record(oci.Oci, frozen=True):
     boot: str = ""
     cgroups: tuple[str, ...] = ()
     shared_cgroup: bool = False
+    host_mounts: tuple[str, ...] | None = None
     annotations: dict[str, str] = msgspec.field(default_factory=dict)
 
 
