@@ -34,6 +34,7 @@ from bench.chart import Bar, draw
 from bench.contestants import CHECKOUT, CONTESTANTS, Stepper, Workshop, start
 
 WARM_UP = 1  # turns that do not count
+BUSY = 0.5  # load average from which the figures are doubtful
 IN_A_ROW = 4  # containers that count, in each turn
 PARTS = (
     ("clone, exec, wait", ("--no-all",)),
@@ -101,15 +102,15 @@ def print_table(rows: Mapping[str, Row], labels: Mapping[str, str]) -> None:
         print(f"{labels[key]:46} {figures} {cell(ratio(rows, key, 'floor'))} {cell(ratio(rows, key, 'crun'))}")
 
 
-def write(rows: Mapping[str, Row], labels: Mapping[str, str], ours: set[str]) -> None:
-    """bench/results.json and bench/startup.svg."""
+def write(rows: Mapping[str, Row], labels: Mapping[str, str], ours: set[str], load: float) -> None:
+    """bench/results.json and bench/startup.svg, with the load average that the machine had before the run."""
     uname = os.uname()
     machine = f"{uname.sysname} {uname.release.split('-')[0]}, {os.cpu_count()} CPUs, Python {sys.version.split()[0]}"
-    results = {"unit": "us", "machine": machine, "rows": {key: asdict(row) for key, row in rows.items()}}
+    results = {"unit": "us", "machine": machine, "load_before": round(load, 2), "rows": {key: asdict(row) for key, row in rows.items()}}
     (CHECKOUT / "bench" / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     bars = [Bar(labels[key], row.median / 1000, row.p95 / 1000, key in ours) for key, row in rows.items()]
     runs = min(row.runs for row in rows.values())
-    note = f"Medians of {runs} interleaved runs; whiskers: 95th percentile. {machine}. Made by: python -m bench"
+    note = f"Medians of {runs} interleaved runs; whiskers: 95th percentile. {machine}, load {load:.1f}. Made by: python -m bench"
     (CHECKOUT / "bench" / "startup.svg").write_text(draw("A container from nothing to gone, in milliseconds", bars, note))
 
 
@@ -128,6 +129,9 @@ def check(rows: Mapping[str, Row]) -> int:
 def compare(options: argparse.Namespace) -> int:
     chosen = [one for one in CONTESTANTS if not options.only or one.key in options.only.split(",")]
     labels = {one.key: one.label for one in chosen}
+    load = os.getloadavg()[0]
+    if load > BUSY:
+        print(f"the machine is busy (load {load:.1f}): pyrt, which uses two CPUs at once where the floor uses one, loses most by that")
     with tempfile.TemporaryDirectory(prefix="pyrt-bench-") as scratch, ExitStack() as stack:
         steppers, left_out = start(chosen, Workshop(Path(scratch)), stack)
         rows = measure(steppers, options.turns, options.pause)
@@ -135,7 +139,7 @@ def compare(options: argparse.Namespace) -> int:
     for key, reason in left_out.items():
         print(f"left out: {labels[key]}: {reason}")
     if not (options.no_write or options.only or options.pause):
-        write(rows, labels, {one.key for one in chosen if one.ours})
+        write(rows, labels, {one.key for one in chosen if one.ours}, load)
     return check(rows) if options.check else 0
 
 
