@@ -131,7 +131,7 @@ def compare(options: argparse.Namespace) -> int:
     labels = {one.key: one.label for one in chosen}
     load = os.getloadavg()[0]
     if load > BUSY:
-        print(f"the machine is busy (load {load:.1f}): pyrt, which uses two CPUs at once where the floor uses one, loses most by that")
+        print(f"the machine is busy (load {load:.1f}): doubt these figures, the ratios too")
     with tempfile.TemporaryDirectory(prefix="pyrt-bench-") as scratch, ExitStack() as stack:
         steppers, left_out = start(chosen, Workshop(Path(scratch)), stack)
         rows = measure(steppers, options.turns, options.pause)
