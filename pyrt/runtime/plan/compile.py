@@ -103,8 +103,14 @@ def _unsupported(build: Build, process: oci.Process) -> None:
         raise Unsupported(f"{build.why('linux.intelRdt')}: resctrl is not supported")
     if build.linux.net_devices:
         raise Unsupported(f"{build.why('linux.netDevices')}: moving network devices into the container is not supported")
+    _no_affinity(build, process)
     if not process.args and process.command_line:
         raise InvalidSpec("commandLine is for Windows: Linux wants args", "process.commandLine")
+
+
+def _no_affinity(build: Build, process: oci.Process) -> None:
+    if process.exec_cpu_affinity is not None:
+        raise Unsupported(f"{build.why('process.execCPUAffinity')}: CPU affinity of processes is not supported; cpuset limits are")
 
 
 def _with_home(process: oci.Process, root: str) -> oci.Process:
