@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import functools
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -91,17 +93,23 @@ class Kit:
 
 
 def run(command: Sequence[str | Path], *, seconds: float, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs a sanitized program to its end; output is stdout and stderr together."""
-    env = {**os.environ, **ENVIRONMENT}
-    return subprocess.run(
+    """Runs a sanitized program to its end; output is stdout and stderr together. When the time is up its whole session is ended."""
+    started = subprocess.Popen(
         [*map(str, command)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=env,
+        env={**os.environ, **ENVIRONMENT},
         cwd=cwd,
-        timeout=seconds,
-        check=False,
+        start_new_session=True,
     )
+    try:
+        output, _ = started.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+        started.communicate()
+        raise
+    return subprocess.CompletedProcess([*map(str, command)], started.returncode, output)

@@ -5,6 +5,8 @@ It ends with 0 when all is well and with 77 when the kernel lacks what it needs,
 
 from __future__ import annotations
 
+import subprocess
+import warnings
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,12 @@ def test_program(program: Path, compiler: str, tmp_path: Path) -> None:
         pytest.skip(reason)
     name = program.relative_to(HERE).with_suffix("").as_posix().replace("/", "__")
     built = Kit(compiler).program([program], name)
-    done = run([built], seconds=120, cwd=tmp_path)
+    try:
+        done = run([built], seconds=60, cwd=tmp_path)
+    except subprocess.TimeoutExpired:
+        # Moving a process between cgroups waits for a lock of the whole machine, which other work may hold for long: one more chance.
+        warnings.warn(f"{name} did not end within a minute, and was run again", stacklevel=1)
+        done = run([built], seconds=120, cwd=tmp_path)
     if done.returncode == SKIPPED:
         pytest.skip(done.stdout.strip().rpartition("\n")[2] or "the program does not say why")
     assert done.returncode == 0, f"{name} ended with {done.returncode}\n{done.stdout}"
