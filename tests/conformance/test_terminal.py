@@ -54,7 +54,8 @@ def test_size(peer: Peer, name: str) -> None:
 
         def size() -> str:
             child.sendline("stty size")
-            child.expect(r"(\d+ \d+)\r+\n")
+            # busybox's words while the peer has not told the size yet
+            child.expect(r"(\d+ \d+|stty: standard input)\r+\n")
             return str(child.match[1])
 
         wait_until(lambda: size() == "31 97", "the size of our terminal")
